@@ -1,0 +1,273 @@
+#include "alloc/heap.h"
+
+#include <algorithm>
+#include <new>
+
+#include "alloc/check.h"
+#include "alloc/os.h"
+
+namespace arenascan::alloc {
+namespace {
+
+constexpr std::size_t kMinReserveBytes = std::size_t{1} << 24;
+constexpr std::size_t kMetadataStepBytes = std::size_t{1} << 18;
+constexpr std::size_t kGuardBytes = std::size_t{1} << 20;  // inaccessible, between user memory and the rest
+
+constexpr std::size_t round_up(std::size_t value, std::size_t unit) noexcept { return (value + unit - 1) / unit * unit; }
+
+}  // namespace
+
+bool Heap::init(std::size_t reserve_bytes) noexcept {
+  const std::size_t limit = os_address_space_limit_bytes();
+  // Metadata for the smallest slots takes less than 7/8 of their pages; under a limit on address space the program needs
+  // the room more.
+  const std::size_t metadata_eighths = limit == 0 ? 7 : 2;
+  if (limit != 0) reserve_bytes = std::min(reserve_bytes, limit / 2);
+  for (std::size_t user = round_up(reserve_bytes, kMinReserveBytes); user >= kMinReserveBytes; user /= 2) {
+    user = round_up(user, kPageBytes);
+    const std::size_t page_count = user >> kPageShift;
+    const std::size_t map_bytes = round_up(page_count * sizeof(std::atomic<Page*>), kOsPageBytes);
+    const std::size_t bitmap_bytes = round_up(RunAllocator::bitmap_bytes(page_count), kOsPageBytes);
+    const std::size_t total = user + kGuardBytes + map_bytes + bitmap_bytes + user / 8 * metadata_eighths;
+    reserved_ = os_reserve(total, kPageBytes);
+    if (reserved_ == nullptr) continue;
+    reserved_bytes_ = total;
+    const auto begin = reinterpret_cast<std::uintptr_t>(reserved_);
+    const std::uintptr_t map = begin + user + kGuardBytes;
+    const std::uintptr_t bitmaps = map + map_bytes;
+    if (!os_commit(reinterpret_cast<void*>(bitmaps), bitmap_bytes)) {
+      destroy();
+      continue;
+    }
+    map_.init(begin, page_count, reinterpret_cast<std::atomic<Page*>*>(map));
+    runs_.init(begin, page_count, reinterpret_cast<std::uint64_t*>(bitmaps));
+    metadata_next_ = metadata_committed_ = bitmaps + bitmap_bytes;
+    metadata_end_ = begin + total;
+    return true;
+  }
+  return false;
+}
+
+void Heap::destroy() noexcept {
+  if (reserved_ != nullptr) os_release(reserved_, reserved_bytes_);
+  reserved_ = nullptr;
+  map_.init(0, 0, nullptr);
+}
+
+void* Heap::take_metadata_locked(std::size_t bytes) noexcept {
+  bytes = round_up(bytes, alignof(Page));
+  if (bytes > metadata_end_ - metadata_next_) return nullptr;
+  while (metadata_next_ + bytes > metadata_committed_) {
+    const std::size_t step = std::min(kMetadataStepBytes, metadata_end_ - metadata_committed_);
+    if (!os_commit(reinterpret_cast<void*>(metadata_committed_), step)) return nullptr;
+    metadata_committed_ += step;
+  }
+  void* const block = reinterpret_cast<void*>(metadata_next_);
+  metadata_next_ += bytes;
+  return block;
+}
+
+ThreadCache* Heap::acquire_cache() noexcept {
+  const std::scoped_lock guard(mutex_);
+  if (ThreadCache* const idle = idle_caches_) {
+    idle_caches_ = idle->next_idle;
+    return idle;
+  }
+  void* const memory = take_metadata_locked(sizeof(ThreadCache));
+  if (memory == nullptr) return nullptr;
+  return new (memory) ThreadCache;
+}
+
+void Heap::release_cache(ThreadCache& cache) noexcept {
+  cache.drain_pending();
+  while (Page* const empty = cache.surrender_empty_page()) release_page(*empty);
+  const std::scoped_lock guard(mutex_);
+  cache.next_idle = idle_caches_;
+  idle_caches_ = &cache;
+}
+
+Page* Heap::new_page_locked(unsigned size_class, std::size_t page_count, std::size_t alignment, bool& zeroed) noexcept {
+  const RunAllocator::Run run = runs_.take_locked(page_count, alignment);
+  if (run.base == 0) return nullptr;
+  Page* page = free_metadata_[size_class];
+  if (page != nullptr) {
+    free_metadata_[size_class] = page->next;
+  } else {
+    page = static_cast<Page*>(take_metadata_locked(page_metadata_bytes(size_class)));
+  }
+  if (page == nullptr || !map_.grow_locked(runs_.high_water())) {
+    if (page != nullptr) {
+      page->next = free_metadata_[size_class];
+      free_metadata_[size_class] = page;
+    }
+    runs_.give_back_locked(run.base, page_count);
+    return nullptr;
+  }
+  page_set_up(*page, size_class, run.base, static_cast<std::uint32_t>(page_count));
+  zeroed = run.zeroed;
+  return page;
+}
+
+void Heap::drop_page_locked(Page& page) noexcept {
+  map_.clear_locked(&page);
+  runs_.give_back_locked(page.base, page.page_count);
+  page.next = free_metadata_[page.size_class];
+  free_metadata_[page.size_class] = &page;
+}
+
+Page* Heap::fetch_page(ThreadCache& cache, unsigned size_class) noexcept {
+  const std::scoped_lock guard(mutex_);
+  for (ThreadCache* idle = idle_caches_; idle != nullptr; idle = idle->next_idle) {
+    if (Page* const page = idle->surrender_page_locked(size_class)) {
+      // Release: whoever finds the page in a pending list and reads its new owner sees it as the old one left it.
+      page->owner.store(&cache, std::memory_order_release);
+      return page;
+    }
+  }
+  bool zeroed = false;
+  Page* const page = new_page_locked(size_class, span_pages(size_class), kPageBytes, zeroed);
+  if (page == nullptr) return nullptr;
+  page->owner.store(&cache, std::memory_order_relaxed);  // published by the map
+  map_.publish_locked(page);
+  return page;
+}
+
+void Heap::page_changed(ThreadCache& cache, Page& page) noexcept {
+  if (Page* const empty = cache.page_changed(page)) release_page(*empty);
+}
+
+void Heap::release_page(Page& page) noexcept {
+  ARENA_AUDIT(page_is_valid(page));
+  const std::scoped_lock guard(mutex_);
+  drop_page_locked(page);
+}
+
+Heap::Allocation Heap::allocate_slow(ThreadCache& cache, std::size_t bytes, std::size_t alignment, Birth birth,
+                                     std::uint8_t flags) noexcept {
+  const unsigned size_class = class_of_aligned(bytes, alignment);
+  // An object far smaller than its slot (a small block with a large alignment) would not fit the slack array.
+  if (size_class == kLargeClass || slot_bytes(size_class) - bytes > UINT16_MAX) {
+    return allocate_large(bytes, std::max(alignment, kPageBytes), birth, flags);
+  }
+  for (;;) {
+    if (void* const object = cache.take(size_class, bytes, birth, flags)) {
+      if (flags != 0) map_.find(reinterpret_cast<std::uintptr_t>(object))->annotated.store(true, std::memory_order_relaxed);
+      return {object, false};
+    }
+    if (cache.refill(size_class)) continue;
+    Page* const page = fetch_page(cache, size_class);
+    if (page == nullptr) return {};
+    cache.adopt(*page);
+  }
+}
+
+Heap::Allocation Heap::allocate_large(std::size_t bytes, std::size_t alignment, Birth birth,
+                                      std::uint8_t flags) noexcept {
+  if (bytes > map_.range_bytes()) return {};
+  const std::size_t page_count = std::max<std::size_t>(1, (bytes + kPageBytes - 1) >> kPageShift);
+  Allocation result;
+  Page* page = nullptr;
+  {
+    const std::scoped_lock guard(mutex_);
+    page = new_page_locked(kLargeClass, page_count, alignment, result.zeroed);
+    if (page == nullptr) return {};
+    page->used = 1;
+    page->free_bits[0] = 0;
+    page->large_bytes.store(bytes, std::memory_order_relaxed);
+    page->annotated.store(flags != 0, std::memory_order_relaxed);
+    map_.publish_locked(page);
+  }
+  result.object = page_publish(*page, 0, page->slot_bytes, birth, flags);
+  return result;
+}
+
+void Heap::release_foreign(Located at) noexcept {
+  Page& page = *at.page;
+  if (page.is_large()) {
+    release_large(page);
+  } else if (page_free_remote(page, at.index)) {
+    page.owner.load(std::memory_order_acquire)->push_pending(page);
+  }
+}
+
+void Heap::release_large(Page& page) noexcept {
+  // Of two threads that free the same object one gets through; the other reports.
+  std::uint8_t seen = page.states()[0].load(std::memory_order_relaxed);
+  if (!state::is_allocated(seen) ||
+      !page.states()[0].compare_exchange_strong(seen, state::kFree, std::memory_order_relaxed)) {
+    report_double_free(page, 0);
+  }
+  const std::scoped_lock guard(mutex_);
+  drop_page_locked(page);
+}
+
+bool Heap::resize_large(Page& page, std::size_t bytes) noexcept {
+  const std::size_t wanted = (bytes + kPageBytes - 1) >> kPageShift;
+  if (bytes <= kMaxSlotBytes || bytes < page.slot_bytes / 2 || bytes > map_.range_bytes()) return false;
+  if (wanted > page.page_count) {
+    const std::scoped_lock guard(mutex_);
+    const std::size_t more = wanted - page.page_count;
+    if (!runs_.take_at_locked(page.base + page.slot_bytes, more)) return false;
+    if (!map_.grow_locked(runs_.high_water())) {
+      runs_.give_back_locked(page.base + page.slot_bytes, more);
+      return false;
+    }
+    page.page_count += static_cast<std::uint32_t>(more);
+    page.slot_bytes += more * kPageBytes;
+    map_.publish_locked(&page);
+  }
+  page.large_bytes.store(bytes, std::memory_order_relaxed);
+  return true;
+}
+
+bool Heap::resize_in_place(void* object, std::size_t bytes, std::uint32_t stack) noexcept {
+  const Located at = locate_live(object);
+  Page& page = *at.page;
+  if (page.is_large()) {
+    if (!resize_large(page, bytes)) return false;
+  } else {
+    if (bytes > page.slot_bytes || page.slot_bytes - bytes > UINT16_MAX || bytes < page.slot_bytes / 2) return false;
+    page.slacks[at.index].store(static_cast<std::uint16_t>(page.slot_bytes - bytes), std::memory_order_relaxed);
+  }
+  page.births[at.index].store(Birth{stack, page.birth(at.index).stamp}.pack(), std::memory_order_relaxed);
+  return true;
+}
+
+std::size_t Heap::requested_bytes(const void* object) const noexcept {
+  const Located at = locate_live(object);
+  return at.page->requested_bytes(at.index);
+}
+
+void Heap::report_unmapped(std::uintptr_t address) const noexcept {
+  report_invalid_free(address, map_.contains(address) ? "freed already or never allocated" : "not of this heap");
+}
+
+void Heap::report_misuse(const Page& page, std::uint32_t index, std::uintptr_t address) noexcept {
+  if (index >= page.capacity) report_invalid_free(address, "past the last block of its page");
+  if (page.address_of(index) != address) report_interior_free(page, index, address);
+  report_double_free(page, index);
+}
+
+std::size_t Heap::taken_bytes() noexcept {
+  const std::scoped_lock guard(mutex_);
+  return runs_.taken_pages() * kPageBytes;
+}
+
+bool Heap::is_valid() noexcept {
+  const std::scoped_lock guard(mutex_);
+  if (!runs_.is_valid_locked()) return false;
+  std::size_t mapped = 0;
+  for (std::size_t i = 0; i < runs_.high_water();) {
+    const Page* const page = map_.at(i);
+    if (page == nullptr) {
+      ++i;
+      continue;
+    }
+    if (page->base != map_.begin() + i * kPageBytes || !page_is_valid(*page)) return false;
+    mapped += page->page_count;
+    i += page->page_count;
+  }
+  return mapped == runs_.taken_pages();
+}
+
+}  // namespace arenascan::alloc

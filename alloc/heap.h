@@ -1,0 +1,160 @@
+// A heap: allocate, release, resize. The door for api/.
+//
+// A Heap is an instance. The process's own, behind malloc, is one of them; tests, fuzzers and users make private ones.
+// It owns one reserved range (layout.h) and hands every thread that allocates a ThreadCache.
+//
+//   allocate:  size -> class -> the cache's current page -> lowest free bit -> publish state, birth, slack
+//   release:   address -> page map -> index -> state check -> own page: set the free bit; another's: set its remote bit
+//
+// Lock order (the only lock of alloc/): mutex_ guards page runs, metadata blocks, the page map's entries, the list of
+// idle caches and what idle caches hold. It is held for the length of one page operation, never while user code, a
+// stack walk or an output call runs. The scanner takes it before it stops the world, the fork handlers around a fork.
+//
+// Failure: out of memory and impossible sizes give null; misuse dies in misuse.h. Errno is not touched.
+//
+// Called by: api/ (malloc, operator new, private heaps), tests. scan/ uses heap_view.h instead.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+#include "alloc/layout.h"
+#include "alloc/misuse.h"
+#include "alloc/page.h"
+#include "alloc/page_map.h"
+#include "alloc/run_alloc.h"
+#include "alloc/thread_cache.h"
+
+namespace arenascan::alloc {
+
+class Heap {
+ public:
+  constexpr Heap() = default;
+  Heap(const Heap&) = delete;
+  Heap& operator=(const Heap&) = delete;
+
+  // Reserves the address space: `reserve_bytes` of user memory, halved until the system grants it. False when nothing
+  // could be had; every allocation fails then. Once, before any other call.
+  bool init(std::size_t reserve_bytes) noexcept;
+
+  // Gives everything back. No object, cache or Page of this heap may be used any more.
+  void destroy() noexcept;
+
+  // A cache for the calling thread: an idle one with its pages, or a new one. Null when there is no memory.
+  ThreadCache* acquire_cache() noexcept;
+
+  // The calling thread is done with its cache.
+  void release_cache(ThreadCache& cache) noexcept;
+
+  // `bytes` of memory aligned to 16, or null. `flags` are policy bits of layout.h.
+  void* allocate(ThreadCache& cache, std::size_t bytes, Birth birth, std::uint8_t flags = 0) noexcept {
+    if (bytes <= kTableBytes && flags == 0) [[likely]] {
+      if (void* object = cache.take(class_of(bytes), bytes, birth, 0)) [[likely]] return object;
+    }
+    return allocate_slow(cache, bytes, kGranuleBytes, birth, flags).object;
+  }
+
+  struct Allocation {
+    void* object = nullptr;
+    bool zeroed = false;  // the memory is known to read as zero
+  };
+
+  // The same with any alignment that is a power of two, and the knowledge whether memory is fresh.
+  Allocation allocate_slow(ThreadCache& cache, std::size_t bytes, std::size_t alignment, Birth birth,
+                           std::uint8_t flags) noexcept;
+
+  // Frees what allocate returned. Dies with a report on any other address.
+  void release(ThreadCache& cache, void* object) noexcept {
+    const Located at = locate_live(object);
+    if (at.page->owner.load(std::memory_order_relaxed) == &cache) [[likely]] {
+      if (page_free_local(*at.page, at.index)) [[unlikely]] page_changed(cache, *at.page);
+      return;
+    }
+    release_foreign(at);
+  }
+
+  // The same for a thread without a cache.
+  void release(void* object) noexcept { release_foreign(locate_live(object)); }
+
+  // Makes a live object `bytes` long where it lies, when its slot or run allows and not too much would be wasted. The
+  // object then counts as allocated by `stack`; its stamp stays.
+  bool resize_in_place(void* object, std::size_t bytes, std::uint32_t stack) noexcept;
+
+  // The size asked for, of a live object. Dies with a report on any other address.
+  [[nodiscard]] std::size_t requested_bytes(const void* object) const noexcept;
+
+  // Whether `address` lies in this heap's user memory.
+  [[nodiscard]] bool contains(const void* address) const noexcept {
+    return map_.contains(reinterpret_cast<std::uintptr_t>(address));
+  }
+
+  // The current stamp for births, and the next one: births from now on are told from earlier ones.
+  // Written by scans and test scopes, read by every allocation. Relaxed: a thread that synchronised with the writer sees
+  // the new value; another may still use the old one for an allocation that is concurrent anyway.
+  [[nodiscard]] std::uint32_t stamp() const noexcept { return stamp_.load(std::memory_order_relaxed); }
+  std::uint32_t advance_stamp() noexcept { return stamp_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+  // For fork handlers and the scanner.
+  void lock() noexcept { mutex_.lock(); }
+  void unlock() noexcept { mutex_.unlock(); }
+
+  // Walks everything and checks the invariants; true when they hold. No other thread may use the heap meanwhile.
+  [[nodiscard]] bool is_valid() noexcept;
+
+  // Bytes of user memory in pages that are handed out.
+  [[nodiscard]] std::size_t taken_bytes() noexcept;
+
+ private:
+  friend class HeapView;
+
+  struct Located {
+    Page* page;
+    std::uint32_t index;
+  };
+
+  // The live object that begins at `object`; dies when there is none.
+  Located locate_live(const void* object) const noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(object);
+    Page* const page = map_.find(address);
+    if (page == nullptr) [[unlikely]] report_unmapped(address);
+    const std::uint32_t index = page->index_of(address);
+    const std::uint8_t seen = page->states()[index].load(std::memory_order_relaxed);
+    if (page->address_of(index) != address || !state::is_allocated(seen)) [[unlikely]] {
+      report_misuse(*page, index, address);
+    }
+    return {page, index};
+  }
+
+  [[noreturn]] void report_unmapped(std::uintptr_t address) const noexcept;
+  [[noreturn]] static void report_misuse(const Page& page, std::uint32_t index, std::uintptr_t address) noexcept;
+  void release_foreign(Located at) noexcept;
+  void release_large(Page& page) noexcept;
+  bool resize_large(Page& page, std::size_t bytes) noexcept;
+  Allocation allocate_large(std::size_t bytes, std::size_t alignment, Birth birth, std::uint8_t flags) noexcept;
+
+  // A page with free slots for `cache`: out of an idle cache, or new. Null when there is no memory.
+  Page* fetch_page(ThreadCache& cache, unsigned size_class) noexcept;
+  void page_changed(ThreadCache& cache, Page& page) noexcept;
+  void release_page(Page& page) noexcept;
+
+  Page* new_page_locked(unsigned size_class, std::size_t page_count, std::size_t alignment, bool& zeroed) noexcept;
+  void drop_page_locked(Page& page) noexcept;
+  void* take_metadata_locked(std::size_t bytes) noexcept;
+
+  std::mutex mutex_;
+  PageMap map_;
+  RunAllocator runs_;
+  std::atomic<std::uint32_t> stamp_{1};
+
+  void* reserved_ = nullptr;
+  std::size_t reserved_bytes_ = 0;
+  std::uintptr_t metadata_next_ = 0;       // mutex_
+  std::uintptr_t metadata_committed_ = 0;  // mutex_
+  std::uintptr_t metadata_end_ = 0;
+  Page* free_metadata_[kClassCount + 1] = {};  // mutex_; blocks of each class, for reuse
+  ThreadCache* idle_caches_ = nullptr;         // mutex_
+};
+
+}  // namespace arenascan::alloc

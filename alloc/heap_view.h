@@ -1,0 +1,95 @@
+// What the scanner may know of a heap: find, iterate, policy, stamps, lock order. The door for scan/.
+//
+// An Object names a slot by its page and index; it stays readable for ever (metadata is never unmapped) but says
+// something only while the slot holds the object that was meant: check is_allocated and the birth again after the world
+// has been let go.
+//
+// Threads: find() and the accessors work without a lock at any time. for_each_page() is for the holder of lock(), who
+// alone keeps pages from coming and going; slots may still change unless the world is stopped.
+// Lock order: lock() is taken before other threads are stopped, and released after they run again: a thread can then
+// not be stopped while it holds it.
+//
+// Called by: all of scan/.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/heap.h"
+
+namespace arenascan::alloc {
+
+struct Object {
+  Page* page = nullptr;
+  std::uint32_t index = 0;
+
+  [[nodiscard]] std::uintptr_t address() const noexcept { return page->address_of(index); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return page->requested_bytes(index); }
+  [[nodiscard]] Birth birth() const noexcept { return page->birth(index); }
+  [[nodiscard]] std::uint8_t state() const noexcept { return page->states()[index].load(std::memory_order_acquire); }
+  [[nodiscard]] std::atomic<std::uint8_t>& mark() const noexcept { return page->marks()[index]; }
+
+  friend bool operator==(const Object& a, const Object& b) noexcept { return a.page == b.page && a.index == b.index; }
+};
+
+class HeapView {
+ public:
+  explicit HeapView(Heap& heap) noexcept : heap_(heap) {}
+
+  void lock() noexcept { heap_.lock(); }
+  void unlock() noexcept { heap_.unlock(); }
+
+  // The heap's range of addresses; every pointer to an object is a word in it.
+  struct Range {
+    std::uintptr_t begin;
+    std::size_t bytes;
+  };
+  [[nodiscard]] Range range() const noexcept { return {heap_.map_.begin(), heap_.map_.range_bytes()}; }
+
+  // The front of that range that has ever been handed out.
+  [[nodiscard]] Range in_use_locked() const noexcept {
+    return {heap_.map_.begin(), heap_.runs_.high_water() * kPageBytes};
+  }
+
+  // Everything the heap has reserved, metadata included: never a root.
+  [[nodiscard]] Range reserved() const noexcept {
+    return {reinterpret_cast<std::uintptr_t>(heap_.reserved_), heap_.reserved_bytes_};
+  }
+
+  // The allocated object that `word` points to or into. False when there is none.
+  bool find(std::uintptr_t word, Object& object) const noexcept {
+    Page* const page = heap_.map_.find(word);
+    if (page == nullptr) return false;
+    const std::uint32_t index = page->index_of(word);
+    if (!state::is_allocated(page->states()[index].load(std::memory_order_acquire))) return false;
+    object = {page, index};
+    return true;
+  }
+
+  // Calls visit(Page&) for each page in use, in address order.
+  template <typename Visit>
+  void for_each_page_locked(Visit&& visit) const {
+    const std::size_t end = heap_.runs_.high_water();
+    for (std::size_t i = 0; i < end;) {
+      Page* const page = heap_.map_.at(i);
+      if (page == nullptr) {
+        ++i;
+        continue;
+      }
+      i += page->page_count;
+      visit(*page);
+    }
+  }
+
+  // Adds policy bits (layout.h) to a live object. False when it is not allocated (any more).
+  static bool add_policy(const Object& object, std::uint8_t bits) noexcept;
+
+  [[nodiscard]] std::uint32_t advance_stamp() noexcept { return heap_.advance_stamp(); }
+  [[nodiscard]] std::uint32_t stamp() const noexcept { return heap_.stamp(); }
+
+ private:
+  Heap& heap_;
+};
+
+}  // namespace arenascan::alloc

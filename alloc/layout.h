@@ -1,0 +1,140 @@
+// The nouns of the heap, and where their bytes lie. The file to read first.
+//
+// A heap owns one reserved range of address space. Its front is user memory in 64 KiB pages; behind it, out of reach of
+// an overflow from a block, lie the page map and the metadata.
+//
+//     | page 0 | page 1 | page 2 | ...        user memory           | guard | page map | metadata blocks ... |
+//       \_ span of one class _/                                                |
+//                                              one entry a page: the Page that describes it, or null
+//
+// A Page describes one span: a run of 64 KiB pages cut into slots of one size class, or the run of one large object.
+// It heads a metadata block; arrays with an entry for each slot follow it:
+//
+//     | Page | states 1 B | marks 1 B | births 8 B | slacks 2 B | free bits | remotely freed bits |
+//
+// Invariants
+//   1. used + free bits set + remotely freed bits set == capacity, seen from the owner between two operations.
+//   2. A slot is free exactly when its state is kFree and its free bit is set; a live object has kAllocated, maybe
+//      with policy flags; a slot that another thread freed waits as kRemotelyFreed with its remote bit set.
+//   3. Nothing the allocator needs lies in user memory: a program that writes through dangling pointers or past its
+//      blocks cannot change a free list, a size or a colour.
+//   4. Metadata blocks are reused but never unmapped, so a stale Page pointer can be read at any time.
+//
+// Threads: who may write what is told at each field. "Owner" is the thread whose ThreadCache owns the page (or, while
+// that cache is idle, the holder of the heap's lock).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/size_class.h"
+
+namespace arenascan::alloc {
+
+class ThreadCache;
+
+// State of a slot: the low two bits say whether it holds an object, the rest is what the user decided about it.
+// Writers: the owner and freeing threads (plain stores), annotations (compare-and-swap, so that a policy never revives
+// a slot that is being freed). Readers: everybody, the scanner a vector at a time. A release store of kAllocated publishes the
+// birth, slack and contents known so far to a reader that acquires it.
+namespace state {
+inline constexpr std::uint8_t kFree = 0x00;
+inline constexpr std::uint8_t kAllocated = 0x01;
+inline constexpr std::uint8_t kRemotelyFreed = 0x02;
+inline constexpr std::uint8_t kOccupancyMask = 0x03;
+inline constexpr std::uint8_t kNotLeak = 0x10;  // never reported; what it points to is reached
+inline constexpr std::uint8_t kIgnored = 0x20;  // never reported; not read
+inline constexpr std::uint8_t kNoScan = 0x40;   // not read; reported when lost
+inline constexpr std::uint8_t kPolicyMask = 0x70;
+
+constexpr bool is_allocated(std::uint8_t value) noexcept { return (value & kOccupancyMask) == kAllocated; }
+}  // namespace state
+
+// Where and when an object came to be. The stamp is the heap's count of scans and marks set by tests; it orders births
+// against them, and costs no clock read.
+struct Birth {
+  std::uint32_t stack = 0;  // StackId
+  std::uint32_t stamp = 0;
+
+  [[nodiscard]] std::uint64_t pack() const noexcept { return std::uint64_t{stamp} << 32 | stack; }
+  static Birth unpack(std::uint64_t word) noexcept {
+    return {static_cast<std::uint32_t>(word), static_cast<std::uint32_t>(word >> 32)};
+  }
+};
+
+struct alignas(64) Page {
+  // Written when the span is set up, before it is published in the page map; constant until it is released.
+  std::uintptr_t base = 0;
+  std::uint64_t reciprocal = 0;  // 0 for a large object: every address has index 0
+  std::size_t slot_bytes = 0;
+  std::uint32_t capacity = 0;
+  std::uint32_t page_count = 0;
+  std::uint32_t size_class = kLargeClass;
+  std::uint32_t word_count = 0;  // of each bit array
+
+  // The owner's, nobody else's.
+  std::uint32_t used = 0;
+  std::uint32_t event = 0;           // value of `used` at which a free needs the slow path: 0, or capacity - 1 when full
+  std::uint64_t* free_word = nullptr;  // the word that allocation takes slots from
+  std::uint32_t free_index = 0;        // index of that word's first slot
+  bool listed = false;                 // in its cache's partial list
+  Page* next = nullptr;                // partial list of the cache; free list of metadata blocks
+  Page* prev = nullptr;
+
+  // Arrays behind this descriptor.
+  std::uint64_t* free_bits = nullptr;                 // the owner's
+  std::atomic<std::uint64_t>* births = nullptr;       // writer: allocator of the slot; readers: scanner. Relaxed: see state
+  std::atomic<std::uint16_t>* slacks = nullptr;       // slot_bytes - requested; the same
+  std::atomic<std::uint64_t>* remote_bits = nullptr;  // set by other threads (release), taken by the owner (acquire)
+
+  // Exact size of a large object (slacks are too narrow); writer: its allocator and realloc; readers: scanner. Relaxed.
+  std::atomic<std::size_t> large_bytes{0};
+
+  // The cache that owns this page. Writer: the owner, or the heap's lock holder while the cache is idle. Readers: all
+  // frees, relaxed: a thread that reads its own cache here is the owner, any other value means "not mine".
+  std::atomic<ThreadCache*> owner{nullptr};
+
+  // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises it
+  // from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
+  // leaves the list when that makes 0. So a page is pushed once, no free is forgotten, and a page whose `used` is 0 is
+  // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
+  std::atomic<std::uint32_t> pending{0};
+  Page* next_pending = nullptr;  // written by the pusher, read by whoever empties the list
+
+  // Slots with a policy flag set since the span was set up: lets the scan skip pages without any. Set by whoever sets
+  // a flag (relaxed, before the flag's release), cleared at set-up only.
+  std::atomic<bool> annotated{false};
+
+  [[nodiscard]] std::atomic<std::uint8_t>* states() noexcept {
+    return reinterpret_cast<std::atomic<std::uint8_t>*>(this + 1);
+  }
+  [[nodiscard]] const std::atomic<std::uint8_t>* states() const noexcept {
+    return reinterpret_cast<const std::atomic<std::uint8_t>*>(this + 1);
+  }
+
+  // Colours; scan/color.h says what they mean. Written by the scanner only, with idempotent stores.
+  [[nodiscard]] std::atomic<std::uint8_t>* marks() noexcept { return states() + padded_capacity(); }
+  [[nodiscard]] const std::atomic<std::uint8_t>* marks() const noexcept { return states() + padded_capacity(); }
+
+  // States and marks are padded with zeros to whole vectors, so that they can be read 64 at a time; at least one zero
+  // follows, so that an address in the unused tail of a span, whose index is `capacity`, holds no object.
+  [[nodiscard]] std::uint32_t padded_capacity() const noexcept { return (capacity + 64) & ~63U; }
+
+  [[nodiscard]] std::uint32_t index_of(std::uintptr_t address) const noexcept {
+    return static_cast<std::uint32_t>(((address - base) * reciprocal) >> kReciprocalShift);
+  }
+  [[nodiscard]] std::uintptr_t address_of(std::uint32_t index) const noexcept { return base + index * slot_bytes; }
+  [[nodiscard]] bool is_large() const noexcept { return size_class == kLargeClass; }
+
+  // The size the program asked for.
+  [[nodiscard]] std::size_t requested_bytes(std::uint32_t index) const noexcept {
+    if (is_large()) return large_bytes.load(std::memory_order_relaxed);
+    return slot_bytes - slacks[index].load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] Birth birth(std::uint32_t index) const noexcept {
+    return Birth::unpack(births[index].load(std::memory_order_relaxed));
+  }
+};
+
+}  // namespace arenascan::alloc

@@ -1,0 +1,60 @@
+#include "alloc/meta_alloc.h"
+
+#include <mimalloc.h>
+
+#include <atomic>
+#include <mutex>
+
+namespace arenascan::alloc {
+namespace {
+
+// Address space for the tool: enough for the queues and tables of a scan of tens of millions of objects.
+constexpr std::size_t kLargestArenaBytes = std::size_t{16} << 30;
+constexpr std::size_t kSmallestArenaBytes = std::size_t{32} << 20;  // mimalloc's segment size
+
+constinit std::mutex g_mutex;
+mi_arena_id_t g_arena = 0;  // g_mutex; constant once g_begin is set
+
+// Writer: the thread that makes the arena, under g_mutex, g_end before g_begin. Readers: everybody; acquire of g_begin
+// pairs with its release, so that whoever sees it sees g_arena and g_end.
+constinit std::atomic<std::uintptr_t> g_begin{0};
+constinit std::atomic<std::uintptr_t> g_end{0};
+
+// mimalloc abandons the heap's pages when the thread ends; blocks that are still in use stay valid.
+[[gnu::tls_model("initial-exec")]] constinit thread_local mi_heap_t* t_heap = nullptr;
+
+bool make_arena() noexcept {
+  const std::scoped_lock guard(g_mutex);
+  if (g_begin.load(std::memory_order_relaxed) != 0) return true;
+  mi_option_disable(mi_option_show_errors);
+  mi_option_disable(mi_option_verbose);
+  for (std::size_t bytes = kLargestArenaBytes; bytes >= kSmallestArenaBytes; bytes /= 2) {
+    if (mi_reserve_os_memory_ex(bytes, false, false, true, &g_arena) != 0) continue;
+    std::size_t size = 0;
+    const auto begin = reinterpret_cast<std::uintptr_t>(mi_arena_area(g_arena, &size));
+    g_end.store(begin + size, std::memory_order_relaxed);
+    g_begin.store(begin, std::memory_order_release);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool meta_prepare() noexcept {
+  if (t_heap != nullptr) return true;
+  if (g_begin.load(std::memory_order_acquire) == 0 && !make_arena()) return false;
+  t_heap = mi_heap_new_in_arena(g_arena);
+  return t_heap != nullptr;
+}
+
+void* meta_allocate(std::size_t bytes) noexcept { return meta_prepare() ? mi_heap_malloc(t_heap, bytes) : nullptr; }
+
+void meta_free(void* block) noexcept { mi_free(block); }
+
+MetaRange meta_range() noexcept {
+  const std::uintptr_t begin = g_begin.load(std::memory_order_acquire);
+  return begin == 0 ? MetaRange{} : MetaRange{begin, g_end.load(std::memory_order_relaxed)};
+}
+
+}  // namespace arenascan::alloc

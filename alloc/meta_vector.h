@@ -1,0 +1,80 @@
+// A growing array in the tool's own memory (meta_alloc.h) that reports failure instead of throwing.
+//
+// std::vector with an allocator would throw, and throwing allocates from the very heap that may be locked or whose
+// users may be stopped. Elements are trivially copyable: growth is one copy of bytes.
+//
+// Threads: one thread at a time, as any container.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "alloc/meta_alloc.h"
+
+namespace arenascan::alloc {
+
+template <typename T>
+class MetaVector {
+  static_assert(std::is_trivially_copyable_v<T>);
+  static_assert(alignof(T) <= 16);
+
+ public:
+  MetaVector() = default;
+  MetaVector(MetaVector&& other) noexcept { swap(other); }
+  MetaVector& operator=(MetaVector&& other) noexcept {
+    MetaVector taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+  MetaVector(const MetaVector&) = delete;
+  MetaVector& operator=(const MetaVector&) = delete;
+  ~MetaVector() { meta_free(data_); }
+
+  void swap(MetaVector& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  // Room for `count` elements in all. False when there is no memory; nothing changes then.
+  [[nodiscard]] bool reserve(std::size_t count) noexcept {
+    if (count <= capacity_) return true;
+    void* grown = meta_allocate(count * sizeof(T));
+    if (grown == nullptr) return false;
+    if (size_ != 0) std::memcpy(grown, data_, size_ * sizeof(T));
+    meta_free(data_);
+    data_ = static_cast<T*>(grown);
+    capacity_ = count;
+    return true;
+  }
+
+  // False when there is no memory; the element is not added then.
+  [[nodiscard]] bool push_back(const T& value) noexcept {
+    const T copy = value;  // `value` may lie in the array that is about to move
+    if (size_ == capacity_ && !reserve(capacity_ == 0 ? 64 : capacity_ * 2)) return false;
+    data_[size_++] = copy;
+    return true;
+  }
+
+  T pop_back() noexcept { return data_[--size_]; }
+  void clear() noexcept { size_ = 0; }
+  void truncate(std::size_t count) noexcept { size_ = count < size_ ? count : size_; }
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  T& operator[](std::size_t i) noexcept { return data_[i]; }
+  const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+  T* begin() noexcept { return data_; }
+  T* end() noexcept { return data_ + size_; }
+  const T* begin() const noexcept { return data_; }
+  const T* end() const noexcept { return data_ + size_; }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace arenascan::alloc

@@ -1,0 +1,67 @@
+// The operating system behind one small contract: address space, raw output, small files, time, identity.
+//
+// Everything above this header is written against these functions; the Linux side is os_linux.cpp. None of them
+// allocates, takes a lock or throws, none changes errno unless it says so, and all are safe to call before any
+// constructor has run, from inside the dynamic loader, and while every other thread is stopped.
+//
+// Address space goes through three states:
+//
+//     (nothing) --reserve--> reserved --commit--> committed --decommit--> committed, empty
+//         ^                                                                     |
+//         +---------------------------------release------------------------------+
+//
+// Reserved memory cannot be touched and is not charged to the overcommit limit. Committed memory is readable and
+// writable and reads as zero until written. Decommitted memory stays accessible and reads as zero again.
+//
+// Called by: everything.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace arenascan::alloc {
+
+inline constexpr std::size_t kOsPageBytes = 4096;
+
+// Reserves `bytes` of address space aligned to `alignment` (a power of two, at least an OS page). Null when the
+// system refuses (RLIMIT_AS, no hole that large).
+void* os_reserve(std::size_t bytes, std::size_t alignment) noexcept;
+
+// Gives the address range back. `memory` and `bytes` are those of one os_reserve.
+void os_release(void* memory, std::size_t bytes) noexcept;
+
+// Makes part of a reserved range usable. False when the system refuses (overcommit limit, RLIMIT_DATA, map count).
+[[nodiscard]] bool os_commit(void* memory, std::size_t bytes) noexcept;
+
+// Drops the contents of committed memory; it stays accessible and reads as zero.
+void os_decommit(void* memory, std::size_t bytes) noexcept;
+
+// The limit on the process's address space (RLIMIT_AS) in bytes; 0 when there is none.
+std::size_t os_address_space_limit_bytes() noexcept;
+
+// Writes all of `bytes` to `fd`, going on after short writes and EINTR. Returns 0 or the errno value of the failure;
+// the caller's errno is kept.
+int os_write_all(int fd, const void* data, std::size_t bytes) noexcept;
+
+// Reads a small file from its beginning into `buffer`, at most `capacity` bytes. Returns the number of bytes read,
+// or -1 when it could not be opened.
+std::ptrdiff_t os_read_file(const char* path, char* buffer, std::size_t capacity) noexcept;
+
+// Monotonic time in nanoseconds.
+std::uint64_t os_monotonic_ns() noexcept;
+
+// Blocks the calling thread for about `ns` nanoseconds; keeps errno, goes on after EINTR.
+void os_sleep_ns(std::uint64_t ns) noexcept;
+
+// The loaded module that holds a code address: its path as the loader knows it (empty for the main program) and the
+// address's offset from where it was loaded. Takes no lock. `module` is null when no module does.
+struct CodePlace {
+  const char* module = nullptr;
+  std::uintptr_t offset = 0;
+};
+CodePlace os_code_place(std::uintptr_t address) noexcept;
+
+int os_process_id() noexcept;
+int os_thread_id() noexcept;
+
+}  // namespace arenascan::alloc

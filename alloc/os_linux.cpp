@@ -1,0 +1,120 @@
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <link.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "alloc/os.h"
+
+namespace arenascan::alloc {
+namespace {
+
+// Puts errno back as it was: a leak checker leaves no trace in its host.
+class ErrnoKeeper {
+ public:
+  ErrnoKeeper() noexcept : saved_(errno) {}
+  ~ErrnoKeeper() { errno = saved_; }
+  ErrnoKeeper(const ErrnoKeeper&) = delete;
+  ErrnoKeeper& operator=(const ErrnoKeeper&) = delete;
+
+ private:
+  int saved_;
+};
+
+constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+
+}  // namespace
+
+void* os_reserve(std::size_t bytes, std::size_t alignment) noexcept {
+  const ErrnoKeeper keeper;
+  bytes = (bytes + kOsPageBytes - 1) & ~(kOsPageBytes - 1);
+  const std::size_t extra = alignment > kOsPageBytes ? alignment - kOsPageBytes : 0;
+  void* const raw = mmap(nullptr, bytes + extra, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (raw == MAP_FAILED) return nullptr;
+  const auto begin = reinterpret_cast<std::uintptr_t>(raw);
+  const std::uintptr_t aligned = (begin + alignment - 1) & ~(alignment - 1);
+  const std::uintptr_t end = begin + bytes + extra;
+  if (aligned > begin) munmap(raw, aligned - begin);
+  if (end > aligned + bytes) munmap(reinterpret_cast<void*>(aligned + bytes), end - aligned - bytes);
+  return reinterpret_cast<void*>(aligned);
+}
+
+void os_release(void* memory, std::size_t bytes) noexcept {
+  const ErrnoKeeper keeper;
+  munmap(memory, (bytes + kOsPageBytes - 1) & ~(kOsPageBytes - 1));
+}
+
+bool os_commit(void* memory, std::size_t bytes) noexcept {
+  const ErrnoKeeper keeper;
+  return mprotect(memory, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+void os_decommit(void* memory, std::size_t bytes) noexcept {
+  const ErrnoKeeper keeper;
+  madvise(memory, bytes, MADV_DONTNEED);
+}
+
+std::size_t os_address_space_limit_bytes() noexcept {
+  const ErrnoKeeper keeper;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  return limit.rlim_cur;
+}
+
+int os_write_all(int fd, const void* data, std::size_t bytes) noexcept {
+  const ErrnoKeeper keeper;
+  const char* at = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t written = write(fd, at, bytes);
+    if (written < 0 && errno != EINTR) return errno;
+    if (written <= 0) continue;
+    at += written;
+    bytes -= static_cast<std::size_t>(written);
+  }
+  return 0;
+}
+
+std::ptrdiff_t os_read_file(const char* path, char* buffer, std::size_t capacity) noexcept {
+  const ErrnoKeeper keeper;
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  std::size_t length = 0;
+  while (length < capacity) {
+    const ssize_t got = read(fd, buffer + length, capacity - length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    length += static_cast<std::size_t>(got);
+  }
+  close(fd);
+  return static_cast<std::ptrdiff_t>(length);
+}
+
+std::uint64_t os_monotonic_ns() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * kNsPerSecond + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+void os_sleep_ns(std::uint64_t ns) noexcept {
+  const std::uint64_t until = os_monotonic_ns() + ns;
+  const timespec deadline{static_cast<time_t>(until / kNsPerSecond), static_cast<long>(until % kNsPerSecond)};
+  // Returns the error instead of setting errno.
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, nullptr) == EINTR) {
+  }
+}
+
+CodePlace os_code_place(std::uintptr_t address) noexcept {
+  dl_find_object found{};
+  if (_dl_find_object(reinterpret_cast<void*>(address), &found) != 0 || found.dlfo_link_map == nullptr) return {};
+  return {found.dlfo_link_map->l_name, address - found.dlfo_link_map->l_addr};
+}
+
+int os_process_id() noexcept { return static_cast<int>(syscall(SYS_getpid)); }
+int os_thread_id() noexcept { return static_cast<int>(syscall(SYS_gettid)); }
+
+}  // namespace arenascan::alloc

@@ -1,0 +1,128 @@
+#include "alloc/page.h"
+
+#include <cstring>
+#include <new>
+
+#include "alloc/check.h"
+#include "alloc/misuse.h"
+
+namespace arenascan::alloc {
+namespace {
+
+struct Extent {
+  std::uint32_t capacity;
+  std::uint32_t padded;
+  std::uint32_t words;
+  std::uint32_t births;   // offsets from the arrays' beginning
+  std::uint32_t slacks;
+  std::uint32_t free_bits;
+  std::uint32_t remote_bits;
+  std::uint32_t end;
+};
+
+Extent extent_of(unsigned size_class) noexcept {
+  Extent e{};
+  e.capacity = size_class == kLargeClass ? 1 : span_capacity(size_class);
+  e.padded = (e.capacity + 64) & ~63U;
+  e.words = (e.capacity + 63) / 64;
+  e.births = 2 * e.padded;
+  e.free_bits = e.births + 8 * e.capacity;
+  e.remote_bits = e.free_bits + 8 * e.words;
+  e.slacks = e.remote_bits + 8 * e.words;
+  e.end = (e.slacks + 2 * e.capacity + 63) & ~63U;
+  return e;
+}
+
+}  // namespace
+
+std::size_t page_metadata_bytes(unsigned size_class) noexcept { return sizeof(Page) + extent_of(size_class).end; }
+
+void page_set_up(Page& page, unsigned size_class, std::uintptr_t base, std::uint32_t page_count) noexcept {
+  const Extent e = extent_of(size_class);
+  new (&page) Page{};
+  page.base = base;
+  page.page_count = page_count;
+  page.size_class = size_class;
+  page.capacity = e.capacity;
+  page.word_count = e.words;
+  if (size_class == kLargeClass) {
+    page.slot_bytes = std::size_t{page_count} * kPageBytes;
+  } else {
+    page.slot_bytes = slot_bytes(size_class);
+    page.reciprocal = reciprocal(page.slot_bytes);
+  }
+  auto* arrays = reinterpret_cast<unsigned char*>(&page + 1);
+  std::memset(arrays, 0, e.births);  // states and marks
+  std::memset(arrays + e.free_bits, 0, e.slacks - e.free_bits);
+  page.births = reinterpret_cast<std::atomic<std::uint64_t>*>(arrays + e.births);
+  page.slacks = reinterpret_cast<std::atomic<std::uint16_t>*>(arrays + e.slacks);
+  page.free_bits = reinterpret_cast<std::uint64_t*>(arrays + e.free_bits);
+  page.remote_bits = reinterpret_cast<std::atomic<std::uint64_t>*>(arrays + e.remote_bits);
+  for (std::uint32_t i = 0; i < e.capacity / 64; ++i) page.free_bits[i] = ~std::uint64_t{0};
+  if (e.capacity % 64 != 0) page.free_bits[e.words - 1] = (std::uint64_t{1} << (e.capacity % 64)) - 1;
+  page.free_word = page.free_bits;
+}
+
+bool page_advance(Page& page) noexcept {
+  const std::uint32_t current = page.free_index / 64;
+  for (std::uint32_t i = 1; i <= page.word_count; ++i) {
+    const std::uint32_t word = current + i < page.word_count ? current + i : current + i - page.word_count;
+    if (page.free_bits[word] != 0) {
+      page.free_word = &page.free_bits[word];
+      page.free_index = word * 64;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool page_drain_remote(Page& page) noexcept {
+  std::uint32_t drained = 0;
+  for (std::uint32_t w = 0; w < page.word_count; ++w) {
+    if (page.remote_bits[w].load(std::memory_order_relaxed) == 0) continue;
+    // Acquire: what the freeing threads did to the objects, and their count in `pending`, come before.
+    const std::uint64_t freed = page.remote_bits[w].exchange(0, std::memory_order_acquire);
+    for (std::uint64_t rest = freed; rest != 0; rest &= rest - 1) {
+      const std::uint32_t index = w * 64 + static_cast<std::uint32_t>(std::countr_zero(rest));
+      if (page.states()[index].load(std::memory_order_relaxed) != state::kRemotelyFreed) {
+        report_double_free(page, index);
+      }
+      page.states()[index].store(state::kFree, std::memory_order_relaxed);
+    }
+    page.free_bits[w] |= freed;
+    drained += static_cast<std::uint32_t>(std::popcount(freed));
+  }
+  page.used -= drained;
+  return page.pending.fetch_sub(drained, std::memory_order_acq_rel) == drained;
+}
+
+bool page_free_remote(Page& page, std::uint32_t index) noexcept {
+  auto& slot = page.states()[index];
+  if (!state::is_allocated(slot.load(std::memory_order_relaxed))) report_double_free(page, index);
+  slot.store(state::kRemotelyFreed, std::memory_order_relaxed);
+  const bool first = page.pending.fetch_add(1, std::memory_order_acquire) == 0;
+  const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+  // Release: this thread's use of the object, and its count above, come before the owner's drain.
+  if ((page.remote_bits[index / 64].fetch_or(bit, std::memory_order_release) & bit) != 0) {
+    report_double_free(page, index);
+  }
+  return first;
+}
+
+bool page_is_valid(const Page& page) noexcept {
+  std::uint32_t free = 0;
+  std::uint32_t remote = 0;
+  for (std::uint32_t i = 0; i < page.capacity; ++i) {
+    const bool free_bit = (page.free_bits[i / 64] >> (i % 64) & 1) != 0;
+    const bool remote_bit = (page.remote_bits[i / 64].load(std::memory_order_acquire) >> (i % 64) & 1) != 0;
+    const std::uint8_t value = page.states()[i].load(std::memory_order_acquire);
+    if (free_bit != (value == state::kFree)) return false;
+    if (remote_bit && value != state::kRemotelyFreed) return false;
+    if (!remote_bit && !free_bit && (value & state::kOccupancyMask) == 0) return false;
+    free += free_bit ? 1 : 0;
+    remote += remote_bit ? 1 : 0;
+  }
+  return page.used + free == page.capacity && remote <= page.used;
+}
+
+}  // namespace arenascan::alloc

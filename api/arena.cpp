@@ -1,0 +1,86 @@
+// The public C functions over the process's heap; <arenascan/arena.h> describes them.
+#include "arenascan/arena.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "alloc/check.h"
+#include "api/last_report.h"
+#include "api/process.h"
+#include "api/result.h"
+
+using namespace arenascan;
+
+namespace {
+
+int fail(int error) noexcept {
+  errno = error;
+  return -1;
+}
+
+int annotate(const void* p, std::uint8_t policy) noexcept {
+  alloc::Object object;
+  alloc::HeapView heap(api::process().heap);
+  if (!heap.find(reinterpret_cast<std::uintptr_t>(p), object)) return fail(EINVAL);
+  return alloc::HeapView::add_policy(object, policy) ? 0 : fail(EINVAL);
+}
+
+scan::AddressRange range_of(const void* p, std::size_t size) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(p);
+  return {begin, begin + size};
+}
+
+}  // namespace
+
+extern "C" {
+
+std::size_t arena_scan() {
+  std::size_t leaked = 0;
+  api::scan_process(api::scan_settings(), [&](const scan::Verdict& verdict) {
+    leaked = verdict.direct.objects + verdict.indirect.objects;
+  });
+  return leaked;
+}
+
+int arena_scan_ex(const arena_scan_options* options, arena_scan_result* result) {
+  if (options != nullptr && options->size != sizeof(*options)) return fail(EINVAL);
+  if (result != nullptr && result->size != sizeof(*result)) return fail(EINVAL);
+  scan::ScanSettings settings = api::scan_settings();
+  if (options != nullptr) {
+    settings.born_since = options->born_since;
+    if (options->second_look_ms != 0) settings.second_look_ns = std::uint64_t{options->second_look_ms} * 1'000'000;
+  }
+  api::scan_process(settings, [&](const scan::Verdict& verdict) {
+    if (result != nullptr) api::fill_result(verdict, *result);
+  });
+  return 0;
+}
+
+int arena_report(int fd, const char* format) {
+  if (format == nullptr || std::strcmp(format, "text") != 0) return fail(EINVAL);
+  const int error = api::report_last_scan(fd);
+  return error == 0 ? 0 : fail(error);
+}
+
+std::uint32_t arena_mark() { return api::process_scanner().mark_time(); }
+
+int arena_not_leak(const void* p) { return annotate(p, alloc::state::kNotLeak); }
+int arena_ignore(const void* p) { return annotate(p, alloc::state::kIgnored); }
+int arena_no_scan(const void* p) { return annotate(p, alloc::state::kNoScan); }
+
+int arena_add_root(const void* p, std::size_t size) {
+  return api::process().roots.add(range_of(p, size)) ? 0 : fail(ENOMEM);
+}
+
+int arena_remove_root(const void* p, std::size_t size) {
+  return api::process().roots.remove(range_of(p, size)) ? 0 : fail(ENOENT);
+}
+
+void arena_disable() { ++api::this_thread().disabled; }
+
+void arena_enable() {
+  if (api::this_thread().disabled == 0) alloc::fatal("arena_enable without a matching arena_disable on this thread");
+  --api::this_thread().disabled;
+}
+
+}  // extern "C"

@@ -1,0 +1,133 @@
+/* arenascan: a heap that knows which of its objects nobody can reach any more.
+ *
+ * Link the library or preload it; malloc and operator new are then arenascan's, every thread can ask for a scan at any
+ * time, and the program is scanned when it exits (README.md). All functions below may be called from any thread, at any
+ * time, concurrently, except from a signal handler. None of them changes errno unless its description says so.
+ *
+ * The annotations (arena_not_leak, arena_ignore, arena_no_scan) have the names and meanings of kmemleak's.
+ */
+#ifndef ARENASCAN_ARENA_H
+#define ARENASCAN_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a scan should do. Set `size` to sizeof(struct arena_scan_options) and everything else to 0 for the defaults, which
+ * are the process's options. */
+struct arena_scan_options {
+  size_t size;
+  uint32_t born_since;     /* only objects allocated since this arena_mark() are counted as leaks; 0: all */
+  uint32_t second_look_ms; /* pause before orphans seen for the first time are looked at again; 0: the process's option */
+};
+
+struct arena_count {
+  uint64_t objects;
+  uint64_t bytes; /* as requested by the program */
+};
+
+enum arena_incomplete {
+  ARENA_COMPLETE = 0,
+  ARENA_INCOMPLETE_NO_MEMORY = 1,          /* the scanner's own memory ran out */
+  ARENA_INCOMPLETE_THREAD_NOT_STOPPED = 2, /* a thread did not answer in time: incomplete_thread */
+  ARENA_INCOMPLETE_SIGNAL_TAKEN = 3,       /* the program took over the signal that stops threads */
+  ARENA_INCOMPLETE_MAPS_UNREADABLE = 4,    /* /proc/self could not be read */
+};
+
+/* What a scan found. All counts are of the instant at which the world stood still. */
+struct arena_scan_result {
+  size_t size;                /* set by the caller: sizeof(struct arena_scan_result) */
+  int incomplete;             /* enum arena_incomplete; unless ARENA_COMPLETE no leak is claimed */
+  int incomplete_thread;      /* kernel thread id */
+  const char* incomplete_why; /* a static text; empty when complete */
+
+  struct arena_count seen;     /* allocated */
+  struct arena_count reached;  /* from the roots */
+  struct arena_count orphans;  /* not reached */
+  struct arena_count changed;  /* orphans still written to, and what they hold: not leaks */
+  struct arena_count leaked;   /* direct and indirect */
+  struct arena_count direct;   /* no other leaked object points to them */
+  struct arena_count indirect;
+  struct arena_count fresh;    /* leaks that the scan before did not know */
+
+  uint64_t root_bytes; /* read as roots */
+  unsigned threads;    /* stopped, the calling one not counted */
+
+  uint64_t prepare_ns;       /* listing modules, stopping threads */
+  uint64_t mark_ns;          /* finding roots, marking from them */
+  uint64_t white_ns;         /* finding the objects that were not reached */
+  uint64_t classify_ns;      /* checksums, second look, grouping */
+  uint64_t longest_pause_ns; /* other threads stood still */
+  uint64_t total_pause_ns;
+  uint64_t total_ns;
+};
+
+/* Scans now. Returns the number of leaked objects, 0 when there are none or the scan was incomplete. Prints nothing. */
+size_t arena_scan(void);
+
+/* The same with settings (null: defaults) and all figures (null: not wanted). Returns 0; or -1 with errno EINVAL when a
+ * `size` is none of a version of this library. */
+int arena_scan_ex(const struct arena_scan_options* options, struct arena_scan_result* result);
+
+/* Writes the last scan's report to `fd`. Formats: "text". Returns 0; or -1 with errno EINVAL (format), ENOENT (no scan
+ * yet) or what write gave. */
+int arena_report(int fd, const char* format);
+
+/* A point in time for arena_scan_options.born_since. */
+uint32_t arena_mark(void);
+
+/* The object that `p` points to or into is never reported, and what it points to counts as reached. Returns 0, or -1
+ * with errno EINVAL when `p` points into no allocated object. So do the next two. */
+int arena_not_leak(const void* p);
+
+/* The object is never reported, and its contents are not read. */
+int arena_ignore(const void* p);
+
+/* The contents of the object are not read; it is reported when it is lost. For large buffers without pointers. */
+int arena_no_scan(const void* p);
+
+/* A range that is scanned as a root from now on. Ranges count by (p, size): added twice, they are removed twice.
+ * Return 0; or -1 with errno ENOMEM (add) or ENOENT (remove: never added). */
+int arena_add_root(const void* p, size_t size);
+int arena_remove_root(const void* p, size_t size);
+
+/* What the calling thread allocates between them is never a leak. Nestable. arena_enable without arena_disable aborts. */
+void arena_disable(void);
+void arena_enable(void);
+
+/* A private heap: its only roots are the ranges registered with it. No stacks, no registers, no other threads are looked
+ * at, so a scan is exact. One thread at a time may use a heap; different heaps are independent. */
+typedef struct arena_heap arena_heap;
+
+/* A heap of at most `max_bytes` (0: 16 GiB of address space). Null with errno ENOMEM. */
+arena_heap* arena_heap_create(size_t max_bytes);
+
+/* Frees the heap and everything in it. */
+void arena_heap_destroy(arena_heap* heap);
+
+/* `size` bytes aligned to 16, or null with errno ENOMEM. */
+void* arena_heap_alloc(arena_heap* heap, size_t size);
+
+/* Frees what arena_heap_alloc returned; null is ignored, anything else aborts with a message. */
+void arena_heap_free(arena_heap* heap, void* p);
+
+/* Registers a range as a root of the heap. Returns 0, or -1 with errno ENOMEM. */
+int arena_heap_add_root(arena_heap* heap, const void* p, size_t size);
+
+/* Takes one registration back. Returns 0, or -1 with errno ENOENT. */
+int arena_heap_remove_root(arena_heap* heap, const void* p, size_t size);
+
+/* Scans the heap; `result` may be null. Returns the number of leaked objects. */
+size_t arena_heap_scan(arena_heap* heap, struct arena_scan_result* result);
+
+/* Options that the program brings along, in the form of ARENASCAN_OPTIONS, which overrides them. The program defines it. */
+const char* arena_default_options(void);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* ARENASCAN_ARENA_H */

@@ -1,0 +1,56 @@
+#include "api/last_report.h"
+
+#include <cerrno>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "api/process.h"
+#include "api/report/text.h"
+
+namespace arenascan::api {
+namespace {
+
+constinit std::mutex g_mutex;
+bool g_has_verdict = false;                                        // g_mutex
+alignas(scan::Verdict) std::byte g_storage[sizeof(scan::Verdict)];  // g_mutex; never destroyed
+
+struct Job {
+  const scan::ScanSettings& settings;
+  scan::Verdict verdict;
+};
+
+}  // namespace
+
+void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* argument) noexcept {
+  const int saved_errno = errno;
+  Job job{settings, {}};
+  scan::call_with_registers_saved(
+      [](std::uintptr_t stack_pointer, void* opaque) {
+        Job& wanted = *static_cast<Job*>(opaque);
+        process_scanner().scan(wanted.settings, stack_pointer, wanted.verdict);
+      },
+      &job);
+  visit(job.verdict, argument);
+  {
+    const std::scoped_lock guard(g_mutex);
+    if (g_has_verdict) {
+      *reinterpret_cast<scan::Verdict*>(g_storage) = std::move(job.verdict);
+    } else {
+      new (g_storage) scan::Verdict(std::move(job.verdict));
+    }
+    g_has_verdict = true;
+  }
+  errno = saved_errno;
+}
+
+int report_last_scan(int fd) noexcept {
+  const std::scoped_lock guard(g_mutex);
+  if (!g_has_verdict) return ENOENT;
+  return report::write_text_report(fd, *reinterpret_cast<scan::Verdict*>(g_storage), process().stacks);
+}
+
+void lock_last_report() noexcept { g_mutex.lock(); }
+void unlock_last_report() noexcept { g_mutex.unlock(); }
+
+}  // namespace arenascan::api

@@ -1,0 +1,29 @@
+// Scanning the process, and keeping the verdict for a report.
+//
+// Threads: any, concurrently; scans run one after the other (Scanner), reports wait for a verdict to be put in place.
+// A fork handler holds lock() so that the child finds the verdict whole.
+#pragma once
+
+#include "scan/scanner.h"
+
+namespace arenascan::api {
+
+using VerdictVisit = void (*)(const scan::Verdict& verdict, void* argument);
+
+// Scans the process's heap with the calling thread's registers and stack as roots from here on, keeps the verdict, and
+// shows it to `visit`.
+void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* argument) noexcept;
+
+template <typename Visit>
+void scan_process(const scan::ScanSettings& settings, Visit&& visit) noexcept {
+  scan_process(
+      settings, [](const scan::Verdict& verdict, void* argument) { (*static_cast<Visit*>(argument))(verdict); }, &visit);
+}
+
+// Writes the last verdict as text. Returns 0 or an errno value: ENOENT when there was no scan yet.
+int report_last_scan(int fd) noexcept;
+
+void lock_last_report() noexcept;
+void unlock_last_report() noexcept;
+
+}  // namespace arenascan::api

@@ -1,0 +1,89 @@
+// The process's beginning, forks and end.
+//
+// Beginning: the heap sets itself up at the first allocation (process.h). The constructor here only registers the fork
+// handlers, as early as it can, so that they are the last to lock and the first to unlock.
+//
+// Fork: every lock of the library is held across the fork, in the lock order of scanner.h, so the child finds all of
+// them free and everything they guard whole. Caches of threads that do not exist in the child are left as they are: what
+// they own stays valid, can be freed and is scanned, but nothing more is taken from their pages.
+//
+// End: the destructor scans while everything is still in place, then registers the report with the C library, which runs
+// handlers registered during exit after all destructors. So no other destructor is cut off; buffered output is flushed
+// before the process leaves with the option's exit code.
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "alloc/check.h"
+#include "alloc/options.h"
+#include "alloc/os.h"
+#include "api/last_report.h"
+#include "api/process.h"
+
+using namespace arenascan;
+
+// The C library's registration of exit handlers; unlike atexit it can be told that no module owns the handler.
+extern "C" int __cxa_atexit(void (*handler)(void*), void* argument, void* module);  // NOLINT(*reserved-identifier)
+
+namespace {
+
+void before_fork() noexcept {
+  api::process_scanner().lock();
+  api::lock_last_report();
+  api::process().threads.lock();
+  api::process().roots.lock();
+  api::process().heap.lock();
+}
+
+void unlock_all() noexcept {
+  api::process().heap.unlock();
+  api::process().roots.unlock();
+  api::process().threads.unlock();
+  api::unlock_last_report();
+  api::process_scanner().unlock();
+}
+
+void after_fork_in_child() noexcept {
+  unlock_all();
+  api::process().threads.fork_child(pthread_self());
+}
+
+int open_report() noexcept {
+  const std::string_view path = alloc::options().log_path.view();
+  if (path.empty()) return STDERR_FILENO;
+  alloc::FixedText name;
+  name.text(path).text(".").decimal(static_cast<std::uint64_t>(alloc::os_process_id())).text({"\0", 1});
+  const int fd = open(name.view().data(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd >= 0) return fd;
+  alloc::FixedText complaint;
+  complaint.text("arenascan: cannot write the report to ").text(name.view()).text("; it goes to standard error");
+  alloc::write_line(complaint.view());
+  return STDERR_FILENO;
+}
+
+bool g_found_leaks = false;  // by the scan at exit; one thread exits
+
+void report_and_leave(void*) noexcept {
+  api::report_last_scan(open_report());
+  const unsigned exitcode = alloc::options().exitcode;
+  if (!g_found_leaks || exitcode == 0) return;
+  fflush(nullptr);
+  _exit(static_cast<int>(exitcode));
+}
+
+[[gnu::constructor(101)]] void begin() noexcept { pthread_atfork(before_fork, unlock_all, after_fork_in_child); }
+
+[[gnu::destructor(101)]] void end() noexcept {
+  if (!alloc::options().at_exit) return;
+  bool incomplete = false;
+  api::scan_process(api::scan_settings(), [&](const scan::Verdict& verdict) {
+    g_found_leaks = verdict.direct.objects + verdict.indirect.objects != 0;
+    incomplete = verdict.incomplete != scan::Incomplete::kNo;
+  });
+  if (g_found_leaks || incomplete) __cxa_atexit(report_and_leave, nullptr, nullptr);
+}
+
+}  // namespace

@@ -1,0 +1,102 @@
+// The C allocation functions, as the program calls them: argument rules and errno of the C library; the work is
+// process.h's. Compiled with frame pointers, from which the origin of each allocation is read.
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/os.h"
+#include "api/process.h"
+
+using arenascan::api::Origin;
+
+namespace {
+
+void* or_enomem(void* object) noexcept {
+  if (object == nullptr) [[unlikely]] errno = ENOMEM;
+  return object;
+}
+
+bool product_overflows(std::size_t count, std::size_t size, std::size_t& bytes) noexcept {
+  return __builtin_mul_overflow(count, size, &bytes);
+}
+
+void* resize(void* object, std::size_t bytes, const Origin& origin) noexcept {
+  if (object == nullptr) return or_enomem(arenascan::api::allocate(bytes, origin));
+  if (bytes == 0) {  // as the C library does
+    arenascan::api::release(object);
+    return nullptr;
+  }
+  return or_enomem(arenascan::api::reallocate(object, bytes, origin));
+}
+
+}  // namespace
+
+extern "C" {
+
+void* malloc(std::size_t size) noexcept { return or_enomem(arenascan::api::allocate(size, ARENA_ORIGIN(&malloc))); }
+
+void* calloc(std::size_t count, std::size_t size) noexcept {
+  std::size_t bytes;
+  if (product_overflows(count, size, bytes)) return or_enomem(nullptr);
+  return or_enomem(arenascan::api::allocate_zeroed(bytes, ARENA_ORIGIN(&calloc)));
+}
+
+void* realloc(void* object, std::size_t size) noexcept { return resize(object, size, ARENA_ORIGIN(&realloc)); }
+
+void* reallocarray(void* object, std::size_t count, std::size_t size) noexcept {
+  std::size_t bytes;
+  if (product_overflows(count, size, bytes)) return or_enomem(nullptr);
+  return resize(object, bytes, ARENA_ORIGIN(&reallocarray));
+}
+
+void free(void* object) noexcept {
+  if (object != nullptr) arenascan::api::release(object);
+}
+
+void free_sized(void* object, std::size_t) noexcept { free(object); }
+void free_aligned_sized(void* object, std::size_t, std::size_t) noexcept { free(object); }
+void cfree(void* object) noexcept { free(object); }
+
+// An alignment that is no power of two is rounded up to one, as the C library does.
+void* memalign(std::size_t alignment, std::size_t size) noexcept {
+  if (alignment > SIZE_MAX / 2 + 1) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  return or_enomem(arenascan::api::allocate_aligned(size, std::bit_ceil(alignment), ARENA_ORIGIN(&memalign)));
+}
+
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  if (!std::has_single_bit(alignment)) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  return or_enomem(arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(&aligned_alloc)));
+}
+
+int posix_memalign(void** object, std::size_t alignment, std::size_t size) noexcept {
+  if (!std::has_single_bit(alignment) || alignment % sizeof(void*) != 0) return EINVAL;
+  void* const got = arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(&posix_memalign));
+  if (got == nullptr) return ENOMEM;
+  *object = got;
+  return 0;
+}
+
+void* valloc(std::size_t size) noexcept {
+  return or_enomem(arenascan::api::allocate_aligned(size, arenascan::alloc::kOsPageBytes, ARENA_ORIGIN(&valloc)));
+}
+
+void* pvalloc(std::size_t size) noexcept {
+  constexpr std::size_t kPage = arenascan::alloc::kOsPageBytes;
+  std::size_t bytes;
+  if (__builtin_add_overflow(size, kPage - 1, &bytes)) return or_enomem(nullptr);
+  return or_enomem(arenascan::api::allocate_aligned(bytes & ~(kPage - 1), kPage, ARENA_ORIGIN(&pvalloc)));
+}
+
+// Exactly what was asked for: the scan reads no further, so a pointer that the program kept beyond would not count.
+std::size_t malloc_usable_size(void* object) noexcept {
+  return object == nullptr ? 0 : arenascan::api::process().heap.requested_bytes(object);
+}
+
+}  // extern "C"

@@ -1,0 +1,41 @@
+// The process's mappings, as /proc/self/maps tells them, and which of their pages hold anything.
+//
+// Threads: the scanner's; also while the world is stopped, since only raw system calls and tool memory are used.
+// Called by: roots.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "alloc/meta_vector.h"
+
+namespace arenascan::scan {
+
+struct AddressRange {
+  std::uintptr_t begin = 0;
+  std::uintptr_t end = 0;
+};
+
+struct Mapping {
+  AddressRange range;
+  bool readable = false;
+  bool writable = false;
+  bool shared = false;
+  bool file = false;      // backed by a file
+  bool special = false;   // a device, or the kernel's own ([vdso], [vvar], ...)
+};
+
+using MappingList = alloc::MetaVector<Mapping>;
+
+// One line of /proc/self/maps. False when it is not one.
+bool parse_mapping(std::string_view line, Mapping& mapping) noexcept;
+
+// All lines. False when the text could not be read whole, or there is no memory.
+[[nodiscard]] bool read_mappings(MappingList& mappings) noexcept;
+
+// Calls visit(range) for each run of pages of `range` that the process has touched (of a file mapping: written) and
+// returns true; false when the kernel does not tell.
+using RunVisit = void (*)(AddressRange run, void* argument);
+bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) noexcept;
+
+}  // namespace arenascan::scan

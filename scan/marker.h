@@ -1,0 +1,90 @@
+// The mark: everything that can be reached from the roots becomes black.
+//
+//     begin()              next epoch: all white
+//     mark_annotated()     what the user declared no leak is a root; ignored objects are black unread
+//     mark_range(root)...  each aligned word that points to or into an object turns it grey
+//     drain()              reads grey objects until none is left
+//
+// Only the bytes that the program asked for are read, so what an earlier tenant left in the rest of a slot does not
+// count. Ranges that the program made unreadable are left out.
+//
+// Legal sequence: begin, then the others in any order and number; the mark is finished after a drain.
+// Invariant after drain: no object is grey; every object that a black one points to is black.
+//
+// Threads: the scanner's, with the heap's lock held. Exact only while the world is stopped (or nobody else uses the heap).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "alloc/heap_view.h"
+#include "scan/color.h"
+#include "scan/mark_queue.h"
+#include "scan/roots.h"
+#include "scan/verdict.h"
+
+namespace arenascan::scan {
+
+class Marker {
+ public:
+  explicit Marker(alloc::HeapView heap) noexcept : heap_(heap) {}
+
+  // `unreadable`: sorted ranges of the heap that must not be read during this mark.
+  void begin(std::span<const AddressRange> unreadable) noexcept;
+  void mark_annotated() noexcept;
+  void mark_range(AddressRange range) noexcept;
+  void mark_object(const alloc::Object& object) noexcept;
+  void drain() noexcept;
+
+  [[nodiscard]] Epoch epoch() const noexcept { return epoch_; }
+  [[nodiscard]] Count reached() const noexcept { return reached_; }
+
+  // Calls visit(begin, end) for the parts of a range that may be read.
+  template <typename Visit>
+  void for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept;
+
+  // Calls visit(word) for each aligned word of a range that may be read.
+  template <typename Visit>
+  void for_each_word(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
+    for_each_readable(begin, end, [&](std::uintptr_t from, std::uintptr_t to) { visit_words(from, to, visit); });
+  }
+
+ private:
+  template <typename Visit>
+  static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
+  void mark_word(std::uintptr_t word) noexcept;
+  void read(const alloc::Object& object) noexcept;
+  bool queue_grey_left_behind() noexcept;
+
+  alloc::HeapView heap_;
+  Epoch epoch_;
+  MarkQueue queue_;
+  Count reached_;
+  std::span<const AddressRange> unreadable_;
+};
+
+// The words are read while other code may be writing them, and belong to nobody's object as far as the language can see:
+// relaxed atomic loads, out of the sanitizers' sight.
+template <typename Visit>
+[[gnu::no_sanitize("address", "thread")]] void Marker::visit_words(std::uintptr_t begin, std::uintptr_t end,
+                                                                   Visit&& visit) noexcept {
+  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
+  begin = (begin + kWord - 1) & ~(kWord - 1);
+  end &= ~(kWord - 1);
+  for (std::uintptr_t at = begin; at < end; at += kWord) {
+    visit(__atomic_load_n(reinterpret_cast<const std::uintptr_t*>(at), __ATOMIC_RELAXED));
+  }
+}
+
+template <typename Visit>
+void Marker::for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
+  for (const AddressRange& hole : unreadable_) {
+    if (hole.end <= begin || hole.begin >= end) continue;
+    if (hole.begin > begin) visit(begin, hole.begin);
+    begin = hole.end;
+    if (begin >= end) return;
+  }
+  visit(begin, end);
+}
+
+}  // namespace arenascan::scan

@@ -1,0 +1,63 @@
+// Orphans: objects that a finished mark left white; which of them are at rest and which still change.
+//
+// find_white() is the seed's second and third loop: state and colour bytes are compared a vector at a time, and only a
+// white object costs more than its two bytes.
+//
+//     white = allocated and not of this epoch and born before the scan
+//
+// An orphan whose contents change although nothing reaches it has a pointer somewhere the scan does not look (a kernel
+// structure, another process, an encoded word). So each orphan is hashed (XXH3): against its hash of the scan before, or,
+// when it is seen for the first time, against a second look a little later. kmemleak does the same with CRC-32 between
+// its scans.
+//
+// Invariants
+//   1. An orphan is known by address and birth: a new object in the slot of an old orphan is another orphan.
+//   2. Whether an orphan has been hashed is a bit of its own; every value of the checksum is an ordinary one.
+//
+// Threads: the scanner's. find_white() with the heap's lock held; the rest while the program runs, so an orphan may be
+// freed (and its slot reused) at any moment: look() tells.
+//
+// Called by: scanner.
+#pragma once
+
+#include <cstdint>
+
+#include "alloc/heap_view.h"
+#include "alloc/meta_vector.h"
+#include "scan/color.h"
+#include "scan/marker.h"
+
+namespace arenascan::scan {
+
+struct Orphan {
+  alloc::Object object;
+  std::uint64_t birth = 0;  // packed
+  std::uint64_t checksum = 0;
+  std::uint64_t bytes = 0;
+  bool hashed = false;      // `checksum` is that of an earlier look
+  bool fresh_look = false;  // that look was the first, in this scan
+  bool changed = false;     // two looks differed
+  bool reported = false;    // was a leak in an earlier scan
+
+  // Whether the slot still holds the object. State before birth: the acquire of a new tenant's state shows its birth too.
+  [[nodiscard]] bool is_same_object() const noexcept {
+    return alloc::state::is_allocated(object.state()) && object.birth().pack() == birth;
+  }
+};
+
+using OrphanList = alloc::MetaVector<Orphan>;
+
+// All white objects born before `stamp`, in address order. False when there is no memory for the list.
+[[nodiscard]] bool find_white(alloc::HeapView heap, Epoch epoch, std::uint32_t stamp, OrphanList& found) noexcept;
+
+// Copies what an earlier scan knew of the same orphans. Both lists are in address order.
+void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;
+
+// Hashes the orphan. The first look keeps the checksum, a later one compares and notes a change. False when the object
+// is no longer there. `marker` knows which ranges cannot be read.
+[[nodiscard]] bool look(Orphan& orphan, const Marker& marker) noexcept;
+
+// The bits of the slots `first` to `first + 63` of a page that are white. By vector compare; `first` is a multiple of 64.
+std::uint64_t white_mask(const alloc::Page& page, std::uint32_t first, Epoch epoch) noexcept;
+
+}  // namespace arenascan::scan

@@ -1,0 +1,208 @@
+#include "scan/roots.h"
+
+#include <algorithm>
+
+#include "alloc/os.h"
+
+namespace arenascan::scan {
+namespace {
+
+constexpr std::uintptr_t kRedZoneBytes = 128;
+constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
+
+bool contains(AddressRange range, std::uintptr_t address) noexcept {
+  return address >= range.begin && address < range.end;
+}
+
+AddressRange intersection(AddressRange a, AddressRange b) noexcept {
+  return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
+}
+
+// Calls visit(part) for what is left of `range` without the sorted, disjoint `holes`.
+template <typename Visit>
+void for_each_part_outside(AddressRange range, const alloc::MetaVector<AddressRange>& holes, Visit&& visit) noexcept {
+  const AddressRange* hole = std::upper_bound(holes.begin(), holes.end(), range.begin,
+                                              [](std::uintptr_t begin, const AddressRange& h) { return begin < h.end; });
+  for (; hole != holes.end() && hole->begin < range.end; ++hole) {
+    if (hole->begin > range.begin) visit(AddressRange{range.begin, hole->begin});
+    range.begin = std::max(range.begin, hole->end);
+  }
+  if (range.begin < range.end) visit(range);
+}
+
+void sort_and_merge(alloc::MetaVector<AddressRange>& ranges) noexcept {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const AddressRange& a, const AddressRange& b) { return a.begin < b.begin; });
+  std::size_t kept = 0;
+  for (const AddressRange& range : ranges) {
+    if (range.begin >= range.end) continue;
+    if (kept != 0 && ranges[kept - 1].end >= range.begin) {
+      ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
+    } else {
+      ranges[kept++] = range;
+    }
+  }
+  ranges.truncate(kept);
+}
+
+}  // namespace
+
+bool UserRoots::add(AddressRange range) noexcept {
+  const std::scoped_lock guard(mutex_);
+  return ranges_.push_back(range);
+}
+
+bool UserRoots::remove(AddressRange range) noexcept {
+  const std::scoped_lock guard(mutex_);
+  for (AddressRange& known : ranges_) {
+    if (known.begin != range.begin || known.end != range.end) continue;
+    const AddressRange last = ranges_.pop_back();
+    if (&known != ranges_.end()) known = last;
+    return true;
+  }
+  return false;
+}
+
+bool RootCollector::is_enabled(RootKind kind) const noexcept {
+  switch (kind) {
+    case RootKind::kGlobals: return settings_.globals;
+    case RootKind::kStack: return settings_.stacks;
+    case RootKind::kRegisters: return settings_.registers;
+    case RootKind::kTls: return settings_.tls;
+    case RootKind::kMapping: return settings_.mappings;
+    case RootKind::kUser: return settings_.user;
+  }
+  return true;
+}
+
+void RootCollector::add(AddressRange range, RootKind kind) noexcept {
+  if (!is_enabled(kind)) return;
+  range = {(range.begin + kWord - 1) & ~(kWord - 1), range.end & ~(kWord - 1)};
+  if (range.begin < range.end) fits_ = roots_.push_back({range, kind}) && fits_;
+}
+
+void RootCollector::add_touched(AddressRange range, RootKind kind, bool file) noexcept {
+  if (!is_enabled(kind)) return;
+  struct Target {
+    RootCollector* collector;
+    RootKind kind;
+  } target{this, kind};
+  const bool told = for_each_touched_run(
+      range, file,
+      [](AddressRange run, void* argument) {
+        const auto* const to = static_cast<Target*>(argument);
+        to->collector->add(run, to->kind);
+      },
+      &target);
+  // Without the kernel's word on pages, anonymous memory and a module's data are read whole; another file's mapping may
+  // have been cut short and cannot be.
+  if (!told && (!file || kind == RootKind::kGlobals)) add(range, kind);
+}
+
+void RootCollector::claim(AddressRange range) noexcept { fits_ = claimed_.push_back(range) && fits_; }
+
+const Mapping* RootCollector::mapping_of(std::uintptr_t address) const noexcept {
+  const Mapping* const after =
+      std::upper_bound(mappings_.begin(), mappings_.end(), address,
+                       [](std::uintptr_t at, const Mapping& mapping) { return at < mapping.range.end; });
+  return after != mappings_.end() && contains(after->range, address) && after->readable ? after : nullptr;
+}
+
+// Stack from `from` to the frame the thread started in, thread-local data above it.
+void RootCollector::add_stack(std::uintptr_t from, const StackEntry& entry) noexcept {
+  add({from, entry.first_frame}, RootKind::kStack);
+  add({std::max(from, entry.first_frame), entry.end}, RootKind::kTls);
+}
+
+void RootCollector::add_thread(const StoppedThread& thread, const ThreadRegistry& registry) noexcept {
+  fits_ = live_.push_back({thread.stack_pointer, thread.thread_pointer}) && fits_;
+  add({thread.registers_begin, thread.registers_end}, RootKind::kRegisters);
+  const Mapping* const mapping = mapping_of(thread.stack_pointer);
+  if (mapping == nullptr) return;
+  // The calling thread's registers lie where its stack begins; a signal frame lies below the red zone.
+  const bool registers_on_top = thread.registers_begin == thread.stack_pointer;
+  const std::uintptr_t from = registers_on_top ? thread.registers_end : thread.stack_pointer - kRedZoneBytes;
+  for (const StackEntry& entry : registry.entries_locked()) {
+    if (!contains({entry.begin, entry.end}, thread.stack_pointer)) continue;
+    add_stack(std::max(from, entry.begin), entry);
+    claim({entry.begin, entry.end});
+    return;
+  }
+  const AddressRange rest{std::max(from, mapping->range.begin), mapping->range.end};
+  const std::uintptr_t descriptor_page = thread.thread_pointer & ~(alloc::kOsPageBytes - 1);
+  const std::uintptr_t split =
+      contains(rest, thread.thread_pointer) ? std::max(descriptor_page, rest.begin) : rest.end;
+  add({rest.begin, split}, RootKind::kStack);
+  add({split, rest.end}, RootKind::kTls);
+  claim(mapping->range);
+}
+
+void RootCollector::add_registered_stack(const StackEntry& entry) noexcept {
+  const AddressRange range{entry.begin, entry.end};
+  const Mapping* const mapping = mapping_of(entry.thread_pointer);
+  if (mapping == nullptr || entry.begin < mapping->range.begin || entry.end > mapping->range.end) return;
+  for (const Live& thread : live_) {
+    if (contains(range, thread.stack_pointer)) return;  // done with its thread
+    if (thread.thread_pointer == entry.thread_pointer) {
+      add_stack(entry.begin, entry);  // its thread runs on another stack at the moment
+      claim(range);
+      return;
+    }
+  }
+  const auto* const descriptor = reinterpret_cast<const std::uintptr_t*>(entry.thread_pointer);
+  if (descriptor[0] != entry.thread_pointer || descriptor[2] != entry.thread_pointer) return;  // no such stack any more
+  if (entry.inherited) {
+    add_stack(entry.begin, entry);
+  } else {
+    add({entry.thread_pointer, entry.end}, RootKind::kTls);
+  }
+  claim(range);
+}
+
+void RootCollector::add_part(const Mapping& mapping, AddressRange part) noexcept {
+  for (const Live& thread : live_) {
+    if (contains(mapping.range, thread.thread_pointer)) {
+      add_touched(part, RootKind::kTls, mapping.file);
+      return;
+    }
+  }
+  for (const AddressRange& module : modules_) {
+    const AddressRange data = intersection(part, module);
+    if (data.begin < data.end) add_touched(data, RootKind::kGlobals, mapping.file);
+  }
+  for_each_part_outside(part, modules_,
+                        [&](AddressRange rest) { add_touched(rest, RootKind::kMapping, mapping.file); });
+}
+
+void RootCollector::add_mapping(const Mapping& mapping) noexcept {
+  if (!mapping.readable || mapping.shared || mapping.special || (mapping.file && !mapping.writable)) return;
+  for_each_part_outside(mapping.range, claimed_, [&](AddressRange part) { add_part(mapping, part); });
+}
+
+Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
+                                                const StoppedThread& self, const ThreadRegistry& registry,
+                                                std::span<const AddressRange> never,
+                                                AddressRange heap_in_use) noexcept {
+  settings_ = settings;
+  fits_ = true;
+  claimed_.clear();
+  live_.clear();
+  roots_.clear();
+  unreadable_.clear();
+  if (!read_mappings(mappings_)) return Incomplete::kMapsUnreadable;
+  sort_and_merge(modules_);
+
+  for (const AddressRange& range : never) claim(range);
+  add_thread(self, registry);
+  for (const StoppedThread& thread : stopped) add_thread(thread, registry);
+  for (const StackEntry& entry : registry.entries_locked()) add_registered_stack(entry);
+  sort_and_merge(claimed_);
+  for (const Mapping& mapping : mappings_) {
+    add_mapping(mapping);
+    const AddressRange closed = intersection(mapping.range, heap_in_use);
+    if (!mapping.readable && closed.begin < closed.end) fits_ = unreadable_.push_back(closed) && fits_;
+  }
+  return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;
+}
+
+}  // namespace arenascan::scan

@@ -1,0 +1,117 @@
+// What is scanned without being reachable from anything.
+//
+// The truth is /proc/self/maps, read while the world is stopped: whatever private memory is mapped and readable then is
+// a root unless it is known to be dead or the tool's own. What a piece of memory *is* only decides which switch turns it
+// off:
+//
+//     mapping contains ...                          becomes
+//     a thread's stack pointer                      [stack pointer - red zone, first frame)      stack
+//                                                   [first frame, end)                           thread-local
+//     a thread's descriptor, elsewhere than a stack the whole mapping                            thread-local
+//     a registered stack without a live thread      the descriptor only; all of it if inherited  thread-local
+//     writable data of a loaded module              its pages that were written                  globals
+//     anything else that is private and anonymous   its pages that were touched                  mapping
+//     the heap, its metadata, the tool's memory     nothing
+//
+// Pages that were never touched (or, of files, never written) are left out: they hold no pointer, reading them would
+// cost memory, and reading a file mapping that has been cut short would be fatal. /proc/self/pagemap tells.
+//
+// Two steps: prepare() while the program runs, for what may take the dynamic loader's lock; collect_world_stopped() for
+// the rest, which allocates only tool memory.
+//
+// Threads: one scan at a time. User roots are added and removed from any thread, under their own lock, which the
+// scanner holds while the world is stopped.
+//
+// Called by: scanner; user roots by api/.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <span>
+
+#include "alloc/meta_vector.h"
+#include "scan/mappings.h"
+#include "scan/threads.h"
+#include "scan/world.h"
+
+namespace arenascan::scan {
+
+enum class RootKind : std::uint8_t { kGlobals, kStack, kRegisters, kTls, kMapping, kUser };
+
+struct RootRange {
+  AddressRange range;
+  RootKind kind = RootKind::kGlobals;
+};
+
+struct RootSettings {
+  bool globals = true;
+  bool stacks = true;
+  bool registers = true;
+  bool tls = true;
+  bool mappings = true;
+  bool user = true;
+};
+
+// Ranges that the user registered. They count by (begin, size): added twice, removed twice.
+class UserRoots {
+ public:
+  constexpr UserRoots() = default;
+  [[nodiscard]] bool add(AddressRange range) noexcept;     // false: no memory
+  [[nodiscard]] bool remove(AddressRange range) noexcept;  // false: never added
+  void lock() noexcept { mutex_.lock(); }
+  void unlock() noexcept { mutex_.unlock(); }
+  [[nodiscard]] const alloc::MetaVector<AddressRange>& ranges_locked() const noexcept { return ranges_; }
+
+ private:
+  std::mutex mutex_;
+  alloc::MetaVector<AddressRange> ranges_;  // mutex_
+};
+
+class RootCollector {
+ public:
+  // Lists the writable segments of all loaded modules. May take the loader's lock.
+  [[nodiscard]] Incomplete prepare() noexcept;
+
+  // Fills roots() for the stopped threads and the calling one. `never` are ranges that are no roots: the heap with its
+  // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. The registry's lock is held.
+  [[nodiscard]] Incomplete collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
+                                                 const StoppedThread& self, const ThreadRegistry& registry,
+                                                 std::span<const AddressRange> never, AddressRange heap_in_use) noexcept;
+
+  [[nodiscard]] std::span<const RootRange> roots() const noexcept { return {roots_.begin(), roots_.size()}; }
+
+  // Ranges inside the heap that the program has made inaccessible (mprotect of a live block): the
+  // marker must not read them. Sorted; nearly always empty.
+  [[nodiscard]] std::span<const AddressRange> unreadable_heap() const noexcept {
+    return {unreadable_.begin(), unreadable_.size()};
+  }
+
+ private:
+  void add_thread(const StoppedThread& thread, const ThreadRegistry& registry) noexcept;
+  void add_registered_stack(const StackEntry& entry) noexcept;
+  void add_mapping(const Mapping& mapping) noexcept;
+  void add_part(const Mapping& mapping, AddressRange part) noexcept;
+  void add_stack(std::uintptr_t from, const StackEntry& entry) noexcept;
+  void add_touched(AddressRange range, RootKind kind, bool file) noexcept;
+  void add(AddressRange range, RootKind kind) noexcept;
+  void claim(AddressRange range) noexcept;
+  [[nodiscard]] bool is_enabled(RootKind kind) const noexcept;
+  [[nodiscard]] const Mapping* mapping_of(std::uintptr_t address) const noexcept;
+
+  struct Live {
+    std::uintptr_t stack_pointer;
+    std::uintptr_t thread_pointer;
+  };
+
+  MappingList mappings_;
+  alloc::MetaVector<AddressRange> modules_;
+  alloc::MetaVector<AddressRange> claimed_;  // stacks and excluded memory: not to be taken for something else
+  alloc::MetaVector<Live> live_;
+  alloc::MetaVector<RootRange> roots_;
+  alloc::MetaVector<AddressRange> unreadable_;
+  RootSettings settings_;
+  bool fits_ = true;  // false: the tool's memory ran out
+};
+
+}  // namespace arenascan::scan

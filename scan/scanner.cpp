@@ -1,0 +1,190 @@
+#include "scan/scanner.h"
+
+#include <algorithm>
+#include <array>
+
+#include "alloc/meta_alloc.h"
+#include "alloc/os.h"
+
+namespace arenascan::scan {
+
+using alloc::MetaVector;
+using alloc::os_monotonic_ns;
+
+void Scanner::scan(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
+  const std::scoped_lock guard(mutex_);
+  verdict = Verdict{};
+  const std::uint64_t began = os_monotonic_ns();
+  Incomplete problem = alloc::meta_prepare() ? Incomplete::kNo : Incomplete::kNoMemory;
+  if (problem == Incomplete::kNo) problem = mark_phase(settings, stack_pointer, verdict);
+
+  const std::uint64_t classify_began = os_monotonic_ns();
+  if (problem == Incomplete::kNo) problem = look_phase(settings);
+  if (problem == Incomplete::kNo) problem = hold_phase(settings, verdict);
+  if (problem == Incomplete::kNo) problem = classify_phase(settings, verdict);
+  verdict.classify_ns = os_monotonic_ns() - classify_began;
+  verdict.total_ns = os_monotonic_ns() - began;
+  verdict.incomplete = problem;
+  if (problem == Incomplete::kNo) return;
+  // A verdict that is not whole claims nothing.
+  verdict.direct = verdict.indirect = verdict.fresh = Count{};
+  verdict.leaks.clear();
+}
+
+Incomplete Scanner::stop_world(const ScanSettings& settings, Verdict& verdict) noexcept {
+  stopped_at_ns_ = os_monotonic_ns();
+  if (surroundings_ == nullptr) return Incomplete::kNo;
+  const World::Outcome outcome = world_.stop(settings.stop);
+  verdict.incomplete_thread = outcome.thread;
+  return outcome.problem;
+}
+
+void Scanner::resume_world(Verdict& verdict) noexcept {
+  if (surroundings_ == nullptr) return;
+  world_.resume();
+  const std::uint64_t pause = os_monotonic_ns() - stopped_at_ns_;
+  verdict.total_pause_ns += pause;
+  verdict.longest_pause_ns = std::max(verdict.longest_pause_ns, pause);
+}
+
+Incomplete Scanner::mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
+  const std::uint64_t began = os_monotonic_ns();
+  if (surroundings_ != nullptr) {
+    if (const Incomplete problem = roots_.prepare(); problem != Incomplete::kNo) return problem;
+  }
+  std::unique_lock<ThreadRegistry> threads;
+  if (surroundings_ != nullptr) threads = std::unique_lock(*surroundings_->threads);
+  const std::unique_lock user_roots(user_roots_);
+  const std::unique_lock heap(heap_);
+
+  if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
+  const std::uint64_t stopped = os_monotonic_ns();
+  stamp_ = heap_.advance_stamp();
+  const Incomplete problem = mark_world_stopped(settings, stack_pointer, verdict);
+  const std::uint64_t marked = os_monotonic_ns();
+  resume_world(verdict);
+  verdict.prepare_ns = stopped - began;
+  verdict.mark_ns = marked - stopped;
+  if (problem != Incomplete::kNo) return problem;
+
+  OrphanList found;
+  if (!find_white(heap_, marker_.epoch(), stamp_, found)) return Incomplete::kNoMemory;
+  verdict.white_ns = os_monotonic_ns() - marked;
+  recall(found, orphans_);
+  orphans_ = std::move(found);
+  for (const Orphan& orphan : orphans_) {
+    ++verdict.orphans.objects;
+    verdict.orphans.bytes += orphan.bytes;
+  }
+  verdict.seen.objects = verdict.reached.objects + verdict.orphans.objects;
+  verdict.seen.bytes = verdict.reached.bytes + verdict.orphans.bytes;
+  return Incomplete::kNo;
+}
+
+Incomplete Scanner::mark_world_stopped(const ScanSettings& settings, std::uintptr_t stack_pointer,
+                                       Verdict& verdict) noexcept {
+  std::span<const AddressRange> unreadable;
+  if (surroundings_ != nullptr) {
+    MetaVector<AddressRange> never;
+    const auto reserved = heap_.reserved();
+    bool fits = never.push_back({reserved.begin, reserved.begin + reserved.bytes});
+    const alloc::MetaRange tool = alloc::meta_range();
+    fits = fits && never.push_back({tool.begin, tool.end});
+    for (const AddressRange& range : surroundings_->never) fits = fits && never.push_back(range);
+    if (!fits) return Incomplete::kNoMemory;
+    const auto in_use = heap_.in_use_locked();
+    const Incomplete problem = roots_.collect_world_stopped(
+        settings.roots, world_.threads(), calling_thread(stack_pointer), *surroundings_->threads,
+        {never.begin(), never.size()}, {in_use.begin, in_use.begin + in_use.bytes});
+    if (problem != Incomplete::kNo) return problem;
+    unreadable = roots_.unreadable_heap();
+    verdict.threads = static_cast<unsigned>(world_.threads().size());
+  }
+  marker_.begin(unreadable);
+  marker_.mark_annotated();
+  const auto mark_root = [&](AddressRange range) {
+    verdict.root_bytes += range.end - range.begin;
+    marker_.mark_range(range);
+    marker_.drain();
+  };
+  if (surroundings_ != nullptr) {
+    for (const RootRange& root : roots_.roots()) mark_root(root.range);
+  }
+  if (settings.roots.user) {
+    for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range);
+  }
+  marker_.drain();
+  verdict.reached = marker_.reached();
+  return Incomplete::kNo;
+}
+
+Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {
+  const auto look_at = [this](auto&& wanted) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < orphans_.size(); ++i) {
+      Orphan orphan = orphans_[i];
+      if (wanted(orphan) && !look(orphan, marker_)) continue;  // freed meanwhile: somebody had it
+      orphans_[kept++] = orphan;
+    }
+    orphans_.truncate(kept);
+  };
+  const std::size_t known = static_cast<std::size_t>(
+      std::count_if(orphans_.begin(), orphans_.end(), [](const Orphan& orphan) { return orphan.hashed; }));
+  const bool has_new = known != orphans_.size();
+  for (Orphan& orphan : orphans_) orphan.fresh_look = !orphan.hashed;
+  look_at([](const Orphan&) { return true; });
+  if (!has_new || settings.second_look_ns == 0) return Incomplete::kNo;
+  alloc::os_sleep_ns(settings.second_look_ns);
+  look_at([](const Orphan& orphan) { return orphan.fresh_look; });
+  return Incomplete::kNo;
+}
+
+Incomplete Scanner::hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept {
+  const auto changed = [](const Orphan& orphan) { return orphan.changed; };
+  if (std::none_of(orphans_.begin(), orphans_.end(), changed)) return Incomplete::kNo;
+  const std::unique_lock heap(heap_);
+  if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
+  for (const Orphan& orphan : orphans_) {
+    if (orphan.changed && orphan.is_same_object()) marker_.mark_object(orphan.object);
+  }
+  marker_.drain();
+  resume_world(verdict);
+  return Incomplete::kNo;
+}
+
+Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept {
+  OrphanList at_rest;
+  MetaVector<std::uint8_t> direct;
+  bool fits = true;
+  for (const Orphan& orphan : orphans_) {
+    if (marker_.epoch().is_white(orphan.object.mark().load(std::memory_order_relaxed))) {
+      fits = fits && at_rest.push_back(orphan);
+      continue;
+    }
+    ++verdict.changed.objects;
+    verdict.changed.bytes += orphan.bytes;
+    fits = fits && add_to_groups(orphan, orphan.changed, verdict.changed_groups);
+  }
+  if (!fits || !find_direct(heap_, marker_, at_rest, direct)) return Incomplete::kNoMemory;
+
+  for (std::size_t i = 0; i < at_rest.size(); ++i) {
+    const Orphan& orphan = at_rest[i];
+    if (alloc::Birth::unpack(orphan.birth).stamp < settings.born_since) continue;
+    Count& count = direct[i] != 0 ? verdict.direct : verdict.indirect;
+    ++count.objects;
+    count.bytes += orphan.bytes;
+    if (!orphan.reported) {
+      ++verdict.fresh.objects;
+      verdict.fresh.bytes += orphan.bytes;
+    }
+    if (!add_to_groups(orphan, direct[i] != 0, verdict.leaks)) return Incomplete::kNoMemory;
+  }
+  finish_groups(verdict.leaks);
+  finish_groups(verdict.changed_groups);
+  for (Orphan& orphan : orphans_) {
+    orphan.reported = marker_.epoch().is_white(orphan.object.mark().load(std::memory_order_relaxed));
+  }
+  return Incomplete::kNo;
+}
+
+}  // namespace arenascan::scan

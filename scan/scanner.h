@@ -1,0 +1,89 @@
+// One scan from beginning to end: the phases in order, and what is kept from one scan to the next.
+//
+//   prepare    list modules                                     the program runs
+//   stop       all other threads                                -- pause --
+//   roots      maps, stacks, registers, thread-local storage
+//   mark       annotated objects, roots, what they reach
+//   resume                                                      -- end of pause --
+//   white      vector compare over states and colours
+//   looks      checksums: against the last scan's, or a second look
+//   hold       what changed orphans point to is reached, too    -- short second pause, when there are any --
+//   classify   direct and indirect, groups
+//
+// A heap has one Scanner. The process's scanner has a Surroundings: other threads to stop, roots to find. A private
+// heap's has none: its roots are the ranges registered with it, and the caller answers for nobody using it meanwhile.
+//
+// Lock order: scan lock -> thread registry -> user roots -> heap. All of them are taken before the world is stopped.
+//
+// Failure: never an exception, never a guess. When anything prevents a whole verdict, Verdict::incomplete says what and
+// no leak is claimed.
+//
+// Threads: scan() from any thread, one at a time, others wait. Called by: api/.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <span>
+
+#include "alloc/heap_view.h"
+#include "scan/leaks.h"
+#include "scan/marker.h"
+#include "scan/orphans.h"
+#include "scan/roots.h"
+#include "scan/threads.h"
+#include "scan/verdict.h"
+#include "scan/world.h"
+
+namespace arenascan::scan {
+
+struct ScanSettings {
+  RootSettings roots;
+  StopSettings stop;
+  std::uint64_t second_look_ns = 0;
+  std::uint32_t born_since = 0;  // only objects with this birth stamp or a later one count as leaks; 0: all
+};
+
+// What surrounds the process's heap.
+struct Surroundings {
+  ThreadRegistry* threads = nullptr;
+  std::span<const AddressRange> never;  // tool memory outside the heap that is no root
+};
+
+class Scanner {
+ public:
+  Scanner(alloc::Heap& heap, UserRoots& user_roots, const Surroundings* surroundings) noexcept
+      : heap_(heap), marker_(alloc::HeapView(heap)), user_roots_(user_roots), surroundings_(surroundings) {}
+
+  // Scans now. `stack_pointer` is that of call_with_registers_saved (unused for a private heap).
+  void scan(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
+
+  // Births from now on can be told from earlier ones; for ScanSettings::born_since.
+  std::uint32_t mark_time() noexcept { return heap_.advance_stamp(); }
+
+  // Around a fork: no scan is under way meanwhile.
+  void lock() noexcept { mutex_.lock(); }
+  void unlock() noexcept { mutex_.unlock(); }
+
+ private:
+  Incomplete mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
+  Incomplete mark_world_stopped(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
+  Incomplete stop_world(const ScanSettings& settings, Verdict& verdict) noexcept;
+  void resume_world(Verdict& verdict) noexcept;
+  Incomplete look_phase(const ScanSettings& settings) noexcept;
+  Incomplete hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
+  Incomplete classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
+
+  alloc::HeapView heap_;
+  Marker marker_;
+  UserRoots& user_roots_;
+  const Surroundings* surroundings_;
+
+  std::mutex mutex_;
+  RootCollector roots_;      // mutex_, and the rest likewise
+  World world_;
+  OrphanList orphans_;       // of the last scan
+  std::uint32_t stamp_ = 0;  // objects born from here on were not there when the world stopped
+  std::uint64_t stopped_at_ns_ = 0;
+};
+
+}  // namespace arenascan::scan

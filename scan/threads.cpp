@@ -1,0 +1,23 @@
+#include "scan/threads.h"
+
+namespace arenascan::scan {
+
+void ThreadRegistry::register_thread(const StackEntry& entry) noexcept {
+  const std::scoped_lock guard(mutex_);
+  std::size_t kept = 0;
+  for (const StackEntry& known : entries_) {
+    if (known.end <= entry.begin || known.begin >= entry.end) entries_[kept++] = known;
+  }
+  entries_.truncate(kept);
+  // A stack that finds no room stays unknown: it is then scanned like any mapping.
+  static_cast<void>(entries_.push_back(entry));
+}
+
+void ThreadRegistry::fork_child(std::uintptr_t own_thread_pointer) noexcept {
+  const std::scoped_lock guard(mutex_);
+  for (StackEntry& entry : entries_) {
+    if (entry.thread_pointer != own_thread_pointer) entry.inherited = true;
+  }
+}
+
+}  // namespace arenascan::scan

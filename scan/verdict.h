@@ -1,0 +1,67 @@
+// What one scan found: plain figures and groups, with nothing in it that points into the heap.
+//
+// Written by the scanner (scanner.h) when a scan ends, read by the reports and the public API. Groups are sorted the
+// way they are printed: direct leaks before indirect ones, then by bytes, most first.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/meta_vector.h"
+#include "alloc/stack_table.h"
+
+namespace arenascan::scan {
+
+enum class Incomplete : std::uint8_t {
+  kNo,               // the verdict is whole
+  kNoMemory,         // the scanner's own memory ran out
+  kThreadNotStopped, // a thread did not answer in time; `incomplete_thread` tells which
+  kSignalTaken,      // the program took over the signal that stops threads
+  kMapsUnreadable,   // /proc/self/maps or /proc/self/task could not be read
+};
+
+// One line of words for people.
+const char* to_text(Incomplete reason) noexcept;
+
+// Objects of one kind that were allocated from one call stack.
+struct Group {
+  alloc::StackId stack = alloc::kNoStack;
+  bool direct = true;          // no other leaked object points to it
+  std::uint64_t objects = 0;
+  std::uint64_t bytes = 0;     // as requested by the program
+  std::uintptr_t example = 0;  // address of one of them
+};
+
+struct Count {
+  std::uint64_t objects = 0;
+  std::uint64_t bytes = 0;
+};
+
+struct Verdict {
+  Incomplete incomplete = Incomplete::kNo;
+  int incomplete_thread = 0;
+
+  Count seen;      // allocated when the world stood still
+  Count reached;   // of them, reached from the roots
+  Count orphans;   // not reached
+  Count changed;   // orphans that somebody still writes to, and what they hold
+  Count direct;    // leaks, split
+  Count indirect;
+  Count fresh;     // leaks that the scan before did not know
+
+  std::uint64_t root_bytes = 0;
+  unsigned threads = 0;  // that were stopped
+
+  std::uint64_t prepare_ns = 0;   // listing roots and threads
+  std::uint64_t mark_ns = 0;
+  std::uint64_t white_ns = 0;     // finding white objects
+  std::uint64_t classify_ns = 0;  // checksums, second look, grouping
+  std::uint64_t longest_pause_ns = 0;
+  std::uint64_t total_pause_ns = 0;
+  std::uint64_t total_ns = 0;
+
+  alloc::MetaVector<Group> leaks;
+  alloc::MetaVector<Group> changed_groups;
+};
+
+}  // namespace arenascan::scan
