@@ -62,7 +62,7 @@ class Reader {
       case 0x0C: value = fixed<std::uint64_t>(); break;
       default: failed_ = true;
     }
-    switch (encoding & 0x70) {
+    switch (encoding & 0xF0) {
       case 0x00: return value;
       case 0x10: return value + place;
       default: failed_ = true; return 0;
@@ -79,9 +79,9 @@ class Reader {
   }
 
   [[nodiscard]] const std::byte* at() const noexcept { return at_; }
+  [[nodiscard]] const std::byte* end() const noexcept { return end_; }
   [[nodiscard]] bool done() const noexcept { return at_ == end_; }
   [[nodiscard]] bool failed() const noexcept { return failed_; }
-  void fail() noexcept { failed_ = true; }
 
  private:
   const std::byte* at_;
@@ -101,6 +101,7 @@ struct Row {
   std::int64_t cfa_offset = 8;
   bool cfa_is_expression = false;
   bool cfa_is_word_at_fp = false;
+  bool sp_is_cfa = true;  // the caller's rsp, unless a rule says otherwise
   Saved fp;
   Saved return_address;
 };
@@ -123,28 +124,25 @@ Reader record_at(const std::byte* at) noexcept {
   return {at + 4, at + 4 + length};
 }
 
-const std::byte* end_of(const std::byte* at) noexcept {
-  std::uint32_t length = 0;
-  std::memcpy(&length, at, sizeof(length));
-  return at + 4 + length;
-}
-
 bool parse_common(const std::byte* cie, Common& common) noexcept {
   Reader reader = record_at(cie);
   if (reader.fixed<std::uint32_t>() != 0) return false;  // not a CIE
   const auto version = reader.fixed<std::uint8_t>();
   if (version != 1 && version != 3) return false;
   const char* const augmentation = reinterpret_cast<const char*>(reader.at());
-  reader.skip(strnlen(augmentation, 8) + 1);
+  reader.skip(strnlen(augmentation, static_cast<std::size_t>(reader.end() - reader.at())) + 1);
   common.code_factor = reader.uleb();
   common.data_factor = reader.sleb();
   const std::uint64_t return_register = version == 1 ? reader.fixed<std::uint8_t>() : reader.uleb();
   if (return_register != kRegisterReturn || reader.failed()) return false;
-  common.end = end_of(cie);
+  common.end = reader.end();
   if (augmentation[0] == 'z') {
     common.has_augmentation = true;
     const std::uint64_t bytes = reader.uleb();
-    common.program = reader.at() + bytes;
+    Reader behind = reader;
+    behind.skip(bytes);
+    if (behind.failed()) return false;
+    common.program = behind.at();
     for (const char* c = augmentation + 1; *c != 0; ++c) {
       if (*c == 'R') {
         common.pointer_encoding = reader.fixed<std::uint8_t>();
@@ -163,7 +161,7 @@ bool parse_common(const std::byte* cie, Common& common) noexcept {
     if (augmentation[0] != 0) return false;
     common.program = reader.at();
   }
-  return !reader.failed() && common.program <= common.end;
+  return !reader.failed();
 }
 
 class Machine {
@@ -202,12 +200,16 @@ class Machine {
     stopped_ = location_ > target_;
     return !stopped_;
   }
-  [[nodiscard]] std::int64_t offset(std::uint64_t factored) const noexcept {
-    return static_cast<std::int64_t>(factored) * common_.data_factor;
+  // Wraps on absurd values, which to_rule() then finds too large or merely wrong.
+  template <typename T>
+  [[nodiscard]] std::int64_t offset(T factored) const noexcept {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(factored) *
+                                     static_cast<std::uint64_t>(common_.data_factor));
   }
   void set(std::uint64_t reg, Saved saved) noexcept {
     if (reg == kRegisterFp) row.fp = saved;
     if (reg == kRegisterReturn) row.return_address = saved;
+    if (reg == kRegisterSp) row.sp_is_cfa = false;
   }
   void restore(std::uint64_t reg) noexcept {
     if (reg == kRegisterFp) row.fp = initial_.fp;
@@ -224,8 +226,9 @@ class Machine {
     constexpr std::uint8_t kBregFp = 0x76;
     constexpr std::uint8_t kDeref = 0x06;
     const std::uint64_t bytes = reader.uleb();
-    Reader expression(reader.at(), reader.at() + bytes);
+    const std::byte* const begin = reader.at();
     reader.skip(bytes);
+    Reader expression(begin, reader.at());
     if (reader.failed() || expression.fixed<std::uint8_t>() != kBregFp) return false;
     at = expression.sleb();
     dereferenced = !expression.done();
@@ -282,12 +285,12 @@ class Machine {
         set(r, {known ? Saved::Where::kAtFp : Saved::Where::kOther, at});
       });
       case 0x11: return with_register(reader, [&](std::uint64_t r) {                  // offset_extended_sf
-        set(r, {Saved::Where::kAtCfa, reader.sleb() * common_.data_factor});
+        set(r, {Saved::Where::kAtCfa, offset(reader.sleb())});
       });
       case 0x12: return with_register(reader, [&](std::uint64_t r) {                  // def_cfa_sf
-        define_cfa(r, reader.sleb() * common_.data_factor);
+        define_cfa(r, offset(reader.sleb()));
       });
-      case 0x13: define_cfa(row.cfa_register, reader.sleb() * common_.data_factor); return true;
+      case 0x13: define_cfa(row.cfa_register, offset(reader.sleb())); return true;
       case 0x16: return with_register(reader, [&](std::uint64_t r) {                  // val_expression
         reader.skip(reader.uleb());
         set(r, {Saved::Where::kOther, 0});
@@ -298,7 +301,7 @@ class Machine {
   }
 
   template <typename Action>
-  bool with_register(Reader& reader, Action&& action) noexcept {
+  static bool with_register(Reader& reader, Action&& action) noexcept {
     action(reader.uleb());
     return true;
   }
@@ -321,7 +324,7 @@ UnwindRule to_rule(const Row& row) noexcept {
     return rule;
   }
   if (row.return_address.where != Saved::Where::kAtCfa || row.return_address.offset != -8) return rule;
-  if (!fits(row.cfa_offset) || !fits(row.fp.offset)) return rule;
+  if (!row.sp_is_cfa || !fits(row.cfa_offset) || !fits(row.fp.offset)) return rule;
   if (row.cfa_is_expression) {
     if (!row.cfa_is_word_at_fp) return rule;
     rule.base = UnwindRule::Base::kWordAtFp;
@@ -348,7 +351,9 @@ const std::byte* find_fde(const std::byte* eh_frame_hdr, std::uintptr_t address)
   constexpr std::byte kVersion{1};
   constexpr std::byte kCountEncoding{0x03};  // 4 bytes, absolute
   constexpr std::byte kTableEncoding{0x3B};  // 4 bytes, signed, relative to the header
-  if (eh_frame_hdr[0] != kVersion || eh_frame_hdr[2] != kCountEncoding || eh_frame_hdr[3] != kTableEncoding) {
+  const std::byte frame_encoding = eh_frame_hdr[1] & std::byte{0x07};  // of the pointer in front of the count
+  if (eh_frame_hdr[0] != kVersion || frame_encoding != std::byte{3} || eh_frame_hdr[2] != kCountEncoding ||
+      eh_frame_hdr[3] != kTableEncoding) {
     return nullptr;
   }
   struct Entry {
@@ -389,7 +394,7 @@ UnwindRule evaluate(const std::byte* fde, std::uintptr_t address) noexcept {
   Machine machine(common, begin, address);
   if (!machine.run(common.program, common.end)) return {};
   machine.keep_initial_row();
-  if (!machine.run(reader.at(), end_of(fde))) return {};
+  if (!machine.run(reader.at(), reader.end())) return {};
   return to_rule(machine.row);
 }
 

@@ -225,6 +225,10 @@ std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t 
 
 void unwind_set_stack_end(std::uintptr_t end) noexcept { t_stack_end = end; }
 
-void unwind_forget_modules() noexcept { g_generation.fetch_add(1, std::memory_order_relaxed); }
+void unwind_forget_modules() noexcept {
+  const auto generation = static_cast<std::uint8_t>(g_generation.fetch_add(1, std::memory_order_relaxed) + 1);
+  if (generation != 0) return;
+  for (Entry& entry : g_rules) entry.rule.store(0, std::memory_order_relaxed);  // numbers come round: forget by hand
+}
 
 }  // namespace arenascan::alloc
