@@ -195,11 +195,12 @@ class Machine {
  private:
   static constexpr std::size_t kMaxDepth = 8;
 
-  bool advance(std::uint64_t units) noexcept {
-    location_ += units * common_.code_factor;
+  bool move_to(std::uintptr_t location) noexcept {
+    location_ = location;
     stopped_ = location_ > target_;
     return !stopped_;
   }
+  bool advance(std::uint64_t units) noexcept { return move_to(location_ + units * common_.code_factor); }
   // Wraps on absurd values, which to_rule() then finds too large or merely wrong.
   template <typename T>
   [[nodiscard]] std::int64_t offset(T factored) const noexcept {
@@ -238,21 +239,16 @@ class Machine {
   bool step(std::uint8_t opcode, Reader& reader) noexcept {
     switch (opcode) {
       case 0x00: return true;                                                         // nop
-      case 0x01:                                                                      // set_loc
-        location_ = reader.encoded(common_.pointer_encoding);
-        stopped_ = location_ > target_;
-        return !stopped_;
+      case 0x01: return move_to(reader.encoded(common_.pointer_encoding));            // set_loc
       case 0x02: return advance(reader.fixed<std::uint8_t>());                        // advance_loc1
       case 0x03: return advance(reader.fixed<std::uint16_t>());                       // advance_loc2
       case 0x04: return advance(reader.fixed<std::uint32_t>());                       // advance_loc4
       case 0x05: return with_register(reader, [&](std::uint64_t r) {                  // offset_extended
         set(r, {Saved::Where::kAtCfa, offset(reader.uleb())});
       });
-      case 0x06: return with_register(reader, [&](std::uint64_t r) { restore(r); });  // restore_extended
-      case 0x07:                                                                      // undefined
-        return with_register(reader, [&](std::uint64_t r) { set(r, {Saved::Where::kUndefined, 0}); });
-      case 0x08:                                                                      // same_value
-        return with_register(reader, [&](std::uint64_t r) { set(r, {Saved::Where::kSame, 0}); });
+      case 0x06: restore(reader.uleb()); return true;                                 // restore_extended
+      case 0x07: set(reader.uleb(), {Saved::Where::kUndefined, 0}); return true;      // undefined
+      case 0x08: set(reader.uleb(), {Saved::Where::kSame, 0}); return true;           // same_value
       case 0x09: return with_register(reader, [&](std::uint64_t r) {                  // register
         reader.uleb();
         set(r, {Saved::Where::kOther, 0});
@@ -268,8 +264,10 @@ class Machine {
       case 0x0C: return with_register(reader, [&](std::uint64_t r) {                  // def_cfa
         define_cfa(r, static_cast<std::int64_t>(reader.uleb()));
       });
-      case 0x0D: return with_register(reader, [&](std::uint64_t r) { define_cfa(r, row.cfa_offset); });
-      case 0x0E: define_cfa(row.cfa_register, static_cast<std::int64_t>(reader.uleb())); return true;
+      case 0x0D: define_cfa(reader.uleb(), row.cfa_offset); return true;              // def_cfa_register
+      case 0x0E:                                                                      // def_cfa_offset
+        define_cfa(row.cfa_register, static_cast<std::int64_t>(reader.uleb()));
+        return true;
       case 0x0F: {                                                                    // def_cfa_expression
         std::int64_t at = 0;
         row.cfa_is_expression = true;
@@ -290,7 +288,7 @@ class Machine {
       case 0x12: return with_register(reader, [&](std::uint64_t r) {                  // def_cfa_sf
         define_cfa(r, offset(reader.sleb()));
       });
-      case 0x13: define_cfa(row.cfa_register, offset(reader.sleb())); return true;
+      case 0x13: define_cfa(row.cfa_register, offset(reader.sleb())); return true;    // def_cfa_offset_sf
       case 0x16: return with_register(reader, [&](std::uint64_t r) {                  // val_expression
         reader.skip(reader.uleb());
         set(r, {Saved::Where::kOther, 0});

@@ -13,13 +13,37 @@ namespace {
 
 constexpr std::uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;
 
-enum Place : std::uint8_t { kUnseen, kMember, kHead };
-
 template <typename T>
 [[nodiscard]] bool fill(MetaVector<T>& vector, std::size_t count, T value) noexcept {
   if (!vector.reserve(count)) return false;
   for (std::size_t i = 0; i < count; ++i) {
     if (!vector.push_back(value)) return false;
+  }
+  return true;
+}
+
+// An orphan on the path of a depth-first walk, and the next of its edges to follow.
+struct Visit {
+  std::uint32_t orphan;
+  std::uint32_t edge;
+};
+
+// Marks all that `start` leads to as seen; adds each orphan to `finished` when all its edges have been followed.
+[[nodiscard]] bool walk(const OrphanGraph& graph, std::uint32_t start, MetaVector<std::uint8_t>& seen,
+                        MetaVector<Visit>& path, MetaVector<std::uint32_t>* finished) noexcept {
+  seen[start] = 1;
+  if (!path.push_back({start, graph.first[start]})) return false;
+  while (!path.empty()) {
+    Visit& visit = path[path.size() - 1];
+    if (visit.edge == graph.first[visit.orphan + 1]) {
+      if (finished != nullptr && !finished->push_back(visit.orphan)) return false;
+      path.pop_back();
+      continue;
+    }
+    const std::uint32_t target = graph.targets[visit.edge++];
+    if (seen[target] != 0) continue;
+    seen[target] = 1;
+    if (!path.push_back({target, graph.first[target]})) return false;
   }
   return true;
 }
@@ -49,34 +73,42 @@ std::uint32_t OrphanIndex::find(const OrphanList& orphans, const Object& object)
   return kNone;
 }
 
-bool find_direct(alloc::HeapView heap, const Marker& marker, const OrphanList& orphans,
-                 MetaVector<std::uint8_t>& direct) noexcept {
+bool OrphanGraph::build(alloc::HeapView heap, const Marker& marker, const OrphanList& orphans) noexcept {
   OrphanIndex index;
-  MetaVector<std::uint32_t> to_read;
-  direct.clear();
-  if (!index.build(orphans) || !fill(direct, orphans.size(), std::uint8_t{kUnseen})) return false;
-  if (!to_read.reserve(orphans.size())) return false;
-
-  for (std::uint32_t head = 0; head < orphans.size(); ++head) {
-    if (direct[head] != kUnseen) continue;
-    direct[head] = kHead;
-    bool fits = to_read.push_back(head);
-    while (!to_read.empty()) {
-      const Orphan& orphan = orphans[to_read.pop_back()];
-      if ((orphan.object.state() & alloc::state::kNoScan) != 0) continue;
-      const std::uintptr_t begin = orphan.object.address();
-      marker.for_each_word(begin, begin + orphan.bytes, [&](std::uintptr_t word) {
-        Object object;
-        if (!heap.find(word, object)) return;
-        const std::uint32_t other = index.find(orphans, object);
-        if (other == OrphanIndex::kNone || other == head) return;
-        if (direct[other] == kUnseen) fits = to_read.push_back(other) && fits;
-        direct[other] = kMember;
-      });
-    }
-    if (!fits) return false;
+  bool fits = index.build(orphans) && first.reserve(orphans.size() + 1);
+  for (const Orphan& orphan : orphans) {
+    if (!fits || !first.push_back(static_cast<std::uint32_t>(targets.size()))) return false;
+    if ((orphan.object.state() & alloc::state::kNoScan) != 0) continue;
+    const std::uintptr_t begin = orphan.object.address();
+    marker.for_each_word(begin, begin + orphan.bytes, [&](std::uintptr_t word) {
+      Object object;
+      if (!heap.find(word, object)) return;
+      const std::uint32_t target = index.find(orphans, object);
+      if (target != OrphanIndex::kNone) fits = targets.push_back(target) && fits;
+    });
   }
-  for (std::uint8_t& place : direct) place = place == kHead ? 1 : 0;
+  return fits && first.push_back(static_cast<std::uint32_t>(targets.size()));
+}
+
+bool find_direct(const OrphanGraph& graph, MetaVector<std::uint8_t>& direct) noexcept {
+  const std::size_t count = graph.first.size() - 1;
+  MetaVector<std::uint8_t> seen;
+  MetaVector<std::uint32_t> finished;
+  MetaVector<Visit> path;
+  direct.clear();
+  if (!fill(seen, count, std::uint8_t{0}) || !fill(direct, count, std::uint8_t{0})) return false;
+  if (!finished.reserve(count) || !path.reserve(count)) return false;
+
+  for (std::uint32_t start = 0; start < count; ++start) {
+    if (seen[start] == 0 && !walk(graph, start, seen, path, &finished)) return false;
+  }
+  for (std::uint8_t& mark : seen) mark = 0;
+  while (!finished.empty()) {
+    const std::uint32_t start = finished.pop_back();
+    if (seen[start] != 0) continue;
+    direct[start] = 1;
+    if (!walk(graph, start, seen, path, nullptr)) return false;
+  }
   return true;
 }
 

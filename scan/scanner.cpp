@@ -165,7 +165,8 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
     verdict.changed.bytes += orphan.bytes;
     fits = fits && add_to_groups(orphan, orphan.changed, verdict.changed_groups);
   }
-  if (!fits || !find_direct(heap_, marker_, at_rest, direct)) return Incomplete::kNoMemory;
+  OrphanGraph graph;
+  if (!fits || !graph.build(heap_, marker_, at_rest) || !find_direct(graph, direct)) return Incomplete::kNoMemory;
 
   for (std::size_t i = 0; i < at_rest.size(); ++i) {
     const Orphan& orphan = at_rest[i];
