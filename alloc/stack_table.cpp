@@ -109,7 +109,8 @@ std::span<const std::uintptr_t> StackTable::frames(StackId id) const noexcept {
 }
 
 StackTable::Stats StackTable::stats() const noexcept {
-  return {stacks_.load(std::memory_order_relaxed), next_unit_.load(std::memory_order_relaxed) * kUnitBytes,
+  const std::uint64_t asked_for = next_unit_.load(std::memory_order_relaxed) * kUnitBytes;  // also by what found no room
+  return {stacks_.load(std::memory_order_relaxed), std::min<std::uint64_t>(asked_for, begin_ + bytes_ - records_),
           dropped_.load(std::memory_order_relaxed)};
 }
 

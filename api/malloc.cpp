@@ -32,6 +32,7 @@ void* resize(void* object, std::size_t bytes, const Origin& origin) noexcept {
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 void* malloc(std::size_t size) noexcept { return or_enomem(arenascan::api::allocate(size, ARENA_ORIGIN(&malloc))); }
@@ -100,3 +101,4 @@ std::size_t malloc_usable_size(void* object) noexcept {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop

@@ -56,6 +56,7 @@ bool has_own_stack(const pthread_attr_t* attributes) noexcept {
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, StartRoutine routine, void* argument) noexcept {
@@ -80,3 +81,4 @@ int dlclose(void* handle) noexcept {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop

@@ -78,8 +78,8 @@ class Module {
     if (module_ != nullptr) {
       // With an address base of 0 a shared object stands where its file says, give or take its first segment.
       Dwarf_Addr bias = 0;
-      if (Dwarf_Die* const unit = find_unit(offset, bias)) add_unit_frames(unit, offset, offset - bias, found);
-      if (found.empty()) add_symbol(offset, found);
+      if (Dwarf_Die* const unit = find_unit(offset, bias)) add_unit_frames(unit, offset - bias, symbol(offset), found);
+      if (found.empty() && !symbol(offset).empty()) found.push_back({symbol(offset), "??:0:0"});
     }
     if (found.empty()) found.emplace_back();
     return found;
@@ -96,7 +96,9 @@ class Module {
     return nullptr;
   }
 
-  static void add_unit_frames(Dwarf_Die* unit, Dwarf_Addr address, Dwarf_Addr in_file, std::vector<Frame>& found) {
+  // `symbol` is what the symbol table calls the function that was not inlined: it knows the namespaces of functions that
+  // have no linkage name.
+  static void add_unit_frames(Dwarf_Die* unit, Dwarf_Addr in_file, const std::string& symbol, std::vector<Frame>& found) {
     Dwarf_Die* scopes = nullptr;
     const int count = dwarf_getscopes(unit, in_file, &scopes);
     const std::unique_ptr<Dwarf_Die, decltype(&std::free)> owner(scopes, std::free);
@@ -104,11 +106,11 @@ class Module {
     for (int i = 0; i < count; ++i) {
       const int tag = dwarf_tag(&scopes[i]);
       if (tag != DW_TAG_subprogram && tag != DW_TAG_inlined_subroutine) continue;
-      found.push_back({function_name(&scopes[i]), place});
-      if (tag == DW_TAG_subprogram) break;
+      const bool is_outermost = tag == DW_TAG_subprogram;
+      found.push_back({is_outermost && !symbol.empty() ? symbol : function_name(&scopes[i]), place});
+      if (is_outermost) break;
       place = call_site(unit, &scopes[i]);
     }
-    static_cast<void>(address);
   }
 
   static std::string line_of(Dwarf_Die* unit, Dwarf_Addr address) {
@@ -131,8 +133,9 @@ class Module {
     return place_text(name, integer(inlined, DW_AT_call_line), integer(inlined, DW_AT_call_column));
   }
 
-  void add_symbol(Dwarf_Addr address, std::vector<Frame>& found) {
-    if (const char* const name = dwfl_module_addrname(module_, address)) found.push_back({demangle(name), "??:0:0"});
+  [[nodiscard]] std::string symbol(Dwarf_Addr address) const {
+    const char* const name = dwfl_module_addrname(module_, address);
+    return name == nullptr ? std::string() : demangle(name);
   }
 
   static const Dwfl_Callbacks kCallbacks;
