@@ -20,8 +20,8 @@ mi_arena_id_t g_arena = 0;  // g_mutex; constant once g_begin is set
 constinit std::atomic<std::uintptr_t> g_begin{0};
 constinit std::atomic<std::uintptr_t> g_end{0};
 
-// mimalloc abandons the heap's pages when the thread ends; blocks that are still in use stay valid.
 [[gnu::tls_model("initial-exec")]] constinit thread_local mi_heap_t* t_heap = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local bool t_ended = false;
 
 bool make_arena() noexcept {
   const std::scoped_lock guard(g_mutex);
@@ -39,16 +39,34 @@ bool make_arena() noexcept {
   return false;
 }
 
+bool has_arena() noexcept { return g_begin.load(std::memory_order_acquire) != 0 || make_arena(); }
+
+// Deleting a heap leaves its blocks valid.
+void* allocate_once(std::size_t bytes) noexcept {
+  mi_heap_t* const heap = has_arena() ? mi_heap_new_in_arena(g_arena) : nullptr;
+  if (heap == nullptr) return nullptr;
+  void* const block = mi_heap_malloc(heap, bytes);
+  mi_heap_delete(heap);
+  return block;
+}
+
 }  // namespace
 
 bool meta_prepare() noexcept {
-  if (t_heap != nullptr) return true;
-  if (g_begin.load(std::memory_order_acquire) == 0 && !make_arena()) return false;
-  t_heap = mi_heap_new_in_arena(g_arena);
+  if (t_heap != nullptr || t_ended) return has_arena();
+  t_heap = has_arena() ? mi_heap_new_in_arena(g_arena) : nullptr;
   return t_heap != nullptr;
 }
 
-void* meta_allocate(std::size_t bytes) noexcept { return meta_prepare() ? mi_heap_malloc(t_heap, bytes) : nullptr; }
+void* meta_allocate(std::size_t bytes) noexcept {
+  if (t_ended) return allocate_once(bytes);
+  return meta_prepare() ? mi_heap_malloc(t_heap, bytes) : nullptr;
+}
+
+void meta_end_thread() noexcept {
+  t_heap = nullptr;
+  t_ended = true;
+}
 
 void meta_free(void* block) noexcept { mi_free(block); }
 

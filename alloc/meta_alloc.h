@@ -7,6 +7,9 @@
 //
 // The arena is made on first use, which is the first scan or report: a program that never scans does not pay for it.
 //
+// mimalloc takes a thread's heaps away when the thread ends, in a destructor of its own. meta_end_thread() is called before
+// that; what the thread allocates later gets a heap for that one block, whose pages mimalloc then keeps.
+//
 // Failure: null, never an exception; the scan that needed the memory is incomplete.
 // Threads: all functions from any thread. meta_prepare() must have been called by the scanning thread before it stops
 // the world, so that nothing has to be set up while other threads are stopped.
@@ -25,6 +28,9 @@ namespace arenascan::alloc {
 // Memory aligned to 16, or null. Contents undefined.
 [[nodiscard]] void* meta_allocate(std::size_t bytes) noexcept;
 void meta_free(void* block) noexcept;
+
+// The calling thread is about to end.
+void meta_end_thread() noexcept;
 
 // The bounds of all tool memory, for leaving it out of the roots; both 0 before the first use.
 struct MetaRange {

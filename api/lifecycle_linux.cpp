@@ -74,7 +74,10 @@ void report_and_leave(void*) noexcept {
   _exit(static_cast<int>(exitcode));
 }
 
-[[gnu::constructor(101)]] void begin() noexcept { pthread_atfork(before_fork, unlock_all, after_fork_in_child); }
+[[gnu::constructor(101)]] void begin() noexcept {
+  api::process();
+  pthread_atfork(before_fork, unlock_all, after_fork_in_child);
+}
 
 [[gnu::destructor(101)]] void end() noexcept {
   if (!alloc::options().at_exit) return;

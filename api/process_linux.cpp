@@ -9,6 +9,7 @@
 #include <new>
 
 #include "alloc/check.h"
+#include "alloc/meta_alloc.h"
 #include "alloc/options.h"
 #include "alloc/os.h"
 
@@ -47,6 +48,7 @@ pthread_key_t g_cache_key;
 // The cache stays until the last round of destructors, so that those of other keys can still allocate from it.
 void end_thread(void* cache) noexcept {
   ThreadState& thread = t_state;
+  alloc::meta_end_thread();
   if (++thread.destructor_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(g_cache_key, cache) == 0) return;
   thread.cache = nullptr;
   thread.ended = true;

@@ -267,7 +267,7 @@ TEST_CASE("cfi: what no rule can say is complex") {
       offset(kReturn, 2),                                        // return address elsewhere
       Bytes{0x09, kReturn, 3},                                   // in a register
       def_cfa_offset(std::uint64_t{1} << 40),                    // too far for a rule
-      offset(kFp, std::uint64_t{1} << 62),                       //
+      offset(kFp, std::uint64_t{1} << 40),                       //
       kRestoreState,                                             // nothing was remembered
       Bytes(20, 0x0A),                                           // remembered too often
       Bytes{0x3F},                                               // no such instruction
