@@ -3,8 +3,8 @@
 // For nearly every return address the compiler's unwind table (.eh_frame) says one of a handful of things: the
 // caller's frame starts at `rsp + n` or `rbp + n`, the return address lies just below it, and the caller's rbp is
 // either unchanged or saved at a known offset. Such a *rule* fits in eight bytes. The first visit of a return address
-// finds and evaluates its table entry (cfi.h) and keeps the rule in a table shared by all threads; every later visit is one
-// probe. An address whose entry says anything else (expressions, other base registers, no entry at all) makes the
+// finds and evaluates its table entry (cfi.h) and keeps the rule in a table shared by all threads; every later visit is
+// one probe. An address whose entry says anything else (expressions, other base registers, no entry at all) makes the
 // whole walk fall back to libunwind, which is slow and general.
 //
 //     return address --> rule table --> rsp', rbp', next return address --> ...
@@ -14,7 +14,9 @@
 // Code that belongs to no module (a JIT's) is walked by frame pointers while they look like some.
 //
 // Invariants
-//   1. A walk reads at or above its start, upwards, and never past the end of a stack whose end is known.
+//   1. A walk reads at or above its start, upwards, and never past the end of a stack whose end is known. (Of a frame
+//   that
+//      a signal interrupted it also reads the red zone.)
 //   2. The rule path does not allocate and takes no lock (_dl_find_object has none). libunwind takes the loader's lock.
 //   3. A rule is used only while no module has been unloaded since: unwind_forget_modules() retires them all.
 //
@@ -39,12 +41,13 @@ struct FrameState {
 };
 
 // The state of this function's caller. Only in functions that are compiled with a frame pointer.
-#define ARENA_CALLER_STATE()                                                                             \
-  (::arenascan::alloc::FrameState{reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)),         \
-                                  reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) + 16,     \
+#define ARENA_CALLER_STATE()                                                                         \
+  (::arenascan::alloc::FrameState{reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)),     \
+                                  reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) + 16, \
                                   *static_cast<const std::uintptr_t*>(__builtin_frame_address(0))})
 
-// Writes the return addresses from `state.pc` outwards into `frames`, at most `capacity`. Returns how many. Keeps errno.
+// Writes the return addresses from `state.pc` outwards into `frames`, at most `capacity`. Returns how many. Keeps
+// errno.
 std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t capacity) noexcept;
 
 // The same by libunwind alone, from the calling function outwards: the yardstick that tests and the bench compare with.

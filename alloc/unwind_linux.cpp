@@ -8,23 +8,27 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <utility>
 
 #include "alloc/cfi.h"
 #include "alloc/os.h"
 #include "alloc/unwind.h"
 
-extern "C" void* __libc_stack_end;  // NOLINT(*reserved-identifier): the C library's name; top of the main thread's stack
+extern "C" void*
+    __libc_stack_end;  // NOLINT(*reserved-identifier): the C library's name; top of the main thread's stack
 
 namespace arenascan::alloc {
 namespace {
 
 // A rule in one word, so that it is read and written whole:
-//   bits 0-1 kind, 2-3 base, 4-5 saved_fp, 6 always set, 8-15 generation, 16-39 CFA offset, 40-63 offset of the saved rbp
+//   bits 0-1 kind, 2-3 base, 4-5 saved_fp, 6 always set, 8-15 generation, 16-39 CFA offset, 40-63 offset of the saved
+//   rbp
 std::uint64_t pack(const UnwindRule& rule, std::uint8_t generation) noexcept {
   constexpr std::uint64_t k24Bits = 0xFFFFFF;
   return static_cast<std::uint64_t>(rule.kind) | static_cast<std::uint64_t>(rule.base) << 2 |
          static_cast<std::uint64_t>(rule.saved_fp) << 4 | std::uint64_t{1} << 6 | std::uint64_t{generation} << 8 |
-         (static_cast<std::uint64_t>(rule.cfa_offset) & k24Bits) << 16 | static_cast<std::uint64_t>(rule.fp_offset) << 40;
+         (static_cast<std::uint64_t>(rule.cfa_offset) & k24Bits) << 16 |
+         static_cast<std::uint64_t>(rule.fp_offset) << 40;
 }
 
 UnwindRule unpack(std::uint64_t word) noexcept {
@@ -73,7 +77,8 @@ UnwindRule rule_for(std::uintptr_t address) noexcept {
     const std::uintptr_t key = entry.address.load(std::memory_order_relaxed);
     if (key == address) {
       const std::uint64_t word = entry.rule.load(std::memory_order_relaxed);
-      if (word != 0 && static_cast<std::uint8_t>(word >> 8) == generation) [[likely]] return unpack(word);
+      if (word != 0 && static_cast<std::uint8_t>(word >> 8) == generation) [[likely]]
+        return unpack(word);
       free = &entry;
       break;
     }
@@ -106,10 +111,10 @@ class Walk {
   enum class Step : std::uint8_t { kStepped, kEnd, kComplex };
 
   Step step() noexcept {
-    const UnwindRule rule = rule_for(is_exact_ ? frame_.pc : frame_.pc - 1);
-    is_exact_ = false;
+    const bool is_exact = std::exchange(is_exact_, false);
+    const UnwindRule rule = rule_for(is_exact ? frame_.pc : frame_.pc - 1);
     switch (rule.kind) {
-      case UnwindRule::Kind::kFrame: return step_by(rule);
+      case UnwindRule::Kind::kFrame: return step_by(rule, is_exact ? frame_.sp - kRedZoneBytes : frame_.sp);
       case UnwindRule::Kind::kSignal: return step_over_signal();
       case UnwindRule::Kind::kEnd: return Step::kEnd;
       case UnwindRule::Kind::kComplex: break;
@@ -120,18 +125,22 @@ class Walk {
   [[nodiscard]] std::uintptr_t pc() const noexcept { return frame_.pc; }
 
  private:
+  static constexpr std::uintptr_t kRedZoneBytes = 128;
+
   static std::uintptr_t word_at(std::uintptr_t address) noexcept {
     return *reinterpret_cast<const std::uintptr_t*>(address);
   }
 
   // Whether a word may lie at `address`: not below the frame, aligned, and within the stack.
-  [[nodiscard]] bool plausible(std::uintptr_t address) const noexcept {
-    if (address < frame_.sp || address % sizeof(std::uintptr_t) != 0) return false;
+  [[nodiscard]] bool plausible(std::uintptr_t address) const noexcept { return plausible(address, frame_.sp); }
+  [[nodiscard]] bool plausible(std::uintptr_t address, std::uintptr_t lowest) const noexcept {
+    if (address < lowest || address % sizeof(std::uintptr_t) != 0) return false;
     const std::uintptr_t end = t_stack_end;
     return frame_.sp >= end || address < end;  // beyond the end it knows, the walk is on another stack
   }
 
-  Step step_by(const UnwindRule& rule) noexcept {
+  // `lowest` is where the saved rbp may lie: in an interrupted epilogue that is below rsp, in the red zone.
+  Step step_by(const UnwindRule& rule, std::uintptr_t lowest) noexcept {
     std::uintptr_t cfa = rule.base == UnwindRule::Base::kSp ? frame_.sp : frame_.fp;
     cfa += static_cast<std::uintptr_t>(std::intptr_t{rule.cfa_offset});
     if (rule.base == UnwindRule::Base::kWordAtFp) {
@@ -143,7 +152,7 @@ class Walk {
     if (rule.saved_fp != UnwindRule::SavedFp::kUnchanged) {
       const std::uintptr_t origin = rule.saved_fp == UnwindRule::SavedFp::kBelowCfa ? cfa : fp;
       const std::uintptr_t at = origin + static_cast<std::uintptr_t>(std::intptr_t{rule.fp_offset});
-      if (!plausible(at)) return Step::kEnd;
+      if (!plausible(at, lowest)) return Step::kEnd;
       fp = word_at(at);
     }
     frame_ = {word_at(cfa - sizeof(std::uintptr_t)), cfa, fp};

@@ -15,29 +15,19 @@ constinit std::mutex g_mutex;
 bool g_has_verdict = false;                                        // g_mutex
 alignas(scan::Verdict) std::byte g_storage[sizeof(scan::Verdict)];  // g_mutex; never destroyed
 
-struct Job {
-  const scan::ScanSettings& settings;
-  scan::Verdict verdict;
-};
-
 }  // namespace
 
 void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* argument) noexcept {
   const int saved_errno = errno;
-  Job job{settings, {}};
-  scan::call_with_registers_saved(
-      [](std::uintptr_t stack_pointer, void* opaque) {
-        Job& wanted = *static_cast<Job*>(opaque);
-        process_scanner().scan(wanted.settings, stack_pointer, wanted.verdict);
-      },
-      &job);
-  visit(job.verdict, argument);
+  scan::Verdict verdict;
+  process_scanner().scan(settings, verdict);
+  visit(verdict, argument);
   {
     const std::scoped_lock guard(g_mutex);
     if (g_has_verdict) {
-      *reinterpret_cast<scan::Verdict*>(g_storage) = std::move(job.verdict);
+      *reinterpret_cast<scan::Verdict*>(g_storage) = std::move(verdict);
     } else {
-      new (g_storage) scan::Verdict(std::move(job.verdict));
+      new (g_storage) scan::Verdict(std::move(verdict));
     }
     g_has_verdict = true;
   }

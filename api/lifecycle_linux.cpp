@@ -25,6 +25,8 @@
 
 using namespace arenascan;
 
+const char api::kLifecycle = 0;
+
 // The C library's registration of exit handlers; unlike atexit it can be told that no module owns the handler.
 extern "C" int __cxa_atexit(void (*handler)(void*), void* argument, void* module);  // NOLINT(*reserved-identifier)
 

@@ -75,7 +75,7 @@ int arena_heap_remove_root(arena_heap* heap, const void* p, std::size_t size) {
 std::size_t arena_heap_scan(arena_heap* heap, arena_scan_result* result) {
   const int saved_errno = errno;
   scan::Verdict verdict;
-  heap->scanner.scan(scan::ScanSettings{}, 0, verdict);
+  heap->scanner.scan(scan::ScanSettings{}, verdict);
   if (result != nullptr) api::fill_result(verdict, *result);
   errno = saved_errno;
   return verdict.direct.objects + verdict.indirect.objects;

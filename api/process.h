@@ -62,6 +62,9 @@ void* reallocate(void* object, std::size_t bytes, const Origin& origin) noexcept
 // Frees a live object of the process's heap; anything else dies with a report.
 void release(void* object) noexcept;
 
+// Stands for lifecycle_linux.cpp, which nothing calls.
+extern const char kLifecycle;
+
 // Settings of a scan from the process's options.
 scan::ScanSettings scan_settings() noexcept;
 

@@ -20,6 +20,9 @@ using alloc::StackId;
 
 namespace {
 
+// What a static link must take along although nothing calls it by name: fork handlers and the scan at exit, thread stacks.
+[[gnu::used]] const void* const kKeep[] = {&kLifecycle, reinterpret_cast<const void*>(&pthread_create)};
+
 constexpr std::size_t kStackTableBytes = std::size_t{1} << 30;
 
 // Storage that is initialised before everything and destroyed never.

@@ -105,24 +105,28 @@ bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* a
   constexpr std::uint64_t kFilePage = std::uint64_t{1} << 61;
   const ProcFile pagemap("/proc/self/pagemap");
   std::array<std::uint64_t, 512> entries;
-  AddressRange run{range.begin, range.begin};
-  for (std::uintptr_t at = range.begin; at < range.end;) {
+  const auto tell = [&](AddressRange run) {
+    run = {std::max(run.begin, range.begin), std::min(run.end, range.end)};
+    if (run.begin < run.end) visit(run, argument);
+  };
+  std::uintptr_t at = range.begin & ~(alloc::kOsPageBytes - 1);
+  AddressRange run{at, at};
+  while (at < range.end) {
     const std::size_t count = std::min(entries.size(), (range.end - at + alloc::kOsPageBytes - 1) / alloc::kOsPageBytes);
     if (!pagemap.read_at(entries.data(), count * sizeof(entries[0]), at / alloc::kOsPageBytes * sizeof(entries[0]))) {
       return false;
     }
     for (std::size_t i = 0; i < count; ++i, at += alloc::kOsPageBytes) {
       const bool touched = (entries[i] & (kPresent | kSwapped)) != 0 && !(file && (entries[i] & kFilePage) != 0);
-      if (touched && run.end == at) {
-        run.end = at + alloc::kOsPageBytes;
-      } else if (touched) {
-        if (run.end > run.begin) visit(run, argument);
-        run = {at, at + alloc::kOsPageBytes};
+      if (!touched) continue;
+      if (run.end != at) {
+        tell(run);
+        run.begin = at;
       }
+      run.end = at + alloc::kOsPageBytes;
     }
   }
-  run.end = std::min(run.end, range.end);
-  if (run.end > run.begin) visit(run, argument);
+  tell(run);
   return true;
 }
 

@@ -152,7 +152,8 @@ void RootCollector::add_registered_stack(const StackEntry& entry) noexcept {
   const auto* const descriptor = reinterpret_cast<const std::uintptr_t*>(entry.thread_pointer);
   if (descriptor[0] != entry.thread_pointer || descriptor[2] != entry.thread_pointer) return;  // no such stack any more
   if (entry.inherited) {
-    add_stack(entry.begin, entry);
+    add_touched({entry.begin, entry.first_frame}, RootKind::kStack, false);
+    add_touched({entry.first_frame, entry.end}, RootKind::kTls, false);
   } else {
     add({entry.thread_pointer, entry.end}, RootKind::kTls);
   }

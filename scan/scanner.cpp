@@ -11,9 +11,51 @@ namespace arenascan::scan {
 using alloc::MetaVector;
 using alloc::os_monotonic_ns;
 
-void Scanner::scan(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
+namespace {
+
+constexpr std::size_t kStackBytes = std::size_t{256} << 10;
+
+}  // namespace
+
+bool Scanner::prepare_stack() noexcept {
+  if (stack_.begin != 0) return true;
+  void* const memory = alloc::os_reserve(kStackBytes, alloc::kOsPageBytes);
+  if (memory == nullptr) return false;
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  // The lowest page stays inaccessible.
+  if (!alloc::os_commit(reinterpret_cast<void*>(begin + alloc::kOsPageBytes), kStackBytes - alloc::kOsPageBytes)) {
+    alloc::os_release(memory, kStackBytes);
+    return false;
+  }
+  stack_ = {begin, begin + kStackBytes};
+  return true;
+}
+
+void Scanner::scan(const ScanSettings& settings, Verdict& verdict) noexcept {
   const std::scoped_lock guard(mutex_);
   verdict = Verdict{};
+  if (surroundings_ == nullptr) {
+    run(settings, 0, verdict);
+    return;
+  }
+  if (!prepare_stack()) {
+    verdict.incomplete = Incomplete::kNoMemory;
+    return;
+  }
+  struct Job {
+    Scanner* scanner;
+    const ScanSettings* settings;
+    Verdict* verdict;
+  } job{this, &settings, &verdict};
+  call_with_registers_saved(
+      [](std::uintptr_t stack_pointer, void* opaque) {
+        const Job& wanted = *static_cast<const Job*>(opaque);
+        wanted.scanner->run(*wanted.settings, stack_pointer, *wanted.verdict);
+      },
+      &job, stack_.end);
+}
+
+void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
   const std::uint64_t began = os_monotonic_ns();
   Incomplete problem = alloc::meta_prepare() ? Incomplete::kNo : Incomplete::kNoMemory;
   if (problem == Incomplete::kNo) problem = mark_phase(settings, stack_pointer, verdict);
@@ -89,7 +131,7 @@ Incomplete Scanner::mark_world_stopped(const ScanSettings& settings, std::uintpt
     const auto reserved = heap_.reserved();
     bool fits = never.push_back({reserved.begin, reserved.begin + reserved.bytes});
     const alloc::MetaRange tool = alloc::meta_range();
-    fits = fits && never.push_back({tool.begin, tool.end});
+    fits = fits && never.push_back({tool.begin, tool.end}) && never.push_back(stack_);
     for (const AddressRange& range : surroundings_->never) fits = fits && never.push_back(range);
     if (!fits) return Incomplete::kNoMemory;
     const auto in_use = heap_.in_use_locked();

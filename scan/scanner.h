@@ -10,6 +10,9 @@
 //   hold       what changed orphans point to is reached, too    -- short second pause, when there are any --
 //   classify   direct and indirect, groups
 //
+// All of it runs on a stack of the scanner's own, so that nothing it handles (addresses of objects, of pages) is left behind
+// on the caller's stack, where the next scan, or a forked child's, would take it for pointers.
+//
 // A heap has one Scanner. The process's scanner has a Surroundings: other threads to stop, roots to find. A private
 // heap's has none: its roots are the ranges registered with it, and the caller answers for nobody using it meanwhile.
 //
@@ -54,8 +57,8 @@ class Scanner {
   Scanner(alloc::Heap& heap, UserRoots& user_roots, const Surroundings* surroundings) noexcept
       : heap_(heap), marker_(alloc::HeapView(heap)), user_roots_(user_roots), surroundings_(surroundings) {}
 
-  // Scans now. `stack_pointer` is that of call_with_registers_saved (unused for a private heap).
-  void scan(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
+  // Scans now. The calling thread's registers, and its stack from here on, are roots (not for a private heap).
+  void scan(const ScanSettings& settings, Verdict& verdict) noexcept;
 
   // Births from now on can be told from earlier ones; for ScanSettings::born_since.
   std::uint32_t mark_time() noexcept { return heap_.advance_stamp(); }
@@ -65,6 +68,8 @@ class Scanner {
   void unlock() noexcept { mutex_.unlock(); }
 
  private:
+  bool prepare_stack() noexcept;
+  void run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete mark_world_stopped(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete stop_world(const ScanSettings& settings, Verdict& verdict) noexcept;
@@ -79,7 +84,8 @@ class Scanner {
   const Surroundings* surroundings_;
 
   std::mutex mutex_;
-  RootCollector roots_;      // mutex_, and the rest likewise
+  AddressRange stack_;  // mutex_, and the rest likewise; reserved by the first scan and kept
+  RootCollector roots_;
   World world_;
   OrphanList orphans_;       // of the last scan
   std::uint32_t stamp_ = 0;  // objects born from here on were not there when the world stopped

@@ -68,10 +68,11 @@ class World {
   std::size_t count_ = 0;
 };
 
-// Saves the registers that a caller may keep pointers in on the stack and calls `body` with the address they were
-// saved at: from there upwards the stack holds everything the calling thread can reach.
-void call_with_registers_saved(void (*body)(std::uintptr_t stack_pointer, void* argument), void* argument) noexcept
-    asm("arenascan_call_with_registers_saved");
+// Saves the registers that a caller may keep pointers in on the stack, changes over to the stack that ends at `stack_end`
+// and calls `body` there with the address the registers were saved at: from that address upwards the caller's stack holds
+// everything the calling thread can reach, and nothing that `body` leaves behind.
+void call_with_registers_saved(void (*body)(std::uintptr_t stack_pointer, void* argument), void* argument,
+                               std::uintptr_t stack_end) noexcept asm("arenascan_call_with_registers_saved");
 
 // Bytes that call_with_registers_saved puts at the address it passes.
 inline constexpr std::size_t kSavedRegisterBytes = 6 * sizeof(std::uintptr_t);

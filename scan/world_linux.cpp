@@ -301,7 +301,8 @@ StoppedThread calling_thread(std::uintptr_t stack_pointer) noexcept {
 
 }  // namespace arenascan::scan
 
-// void call_with_registers_saved(body, argument): pushes the six registers that a function has to keep for its caller.
+// call_with_registers_saved(body, argument, stack_end): pushes the six registers that a function has to keep for its
+// caller; rbp remembers the caller's stack meanwhile.
 asm(R"(
   .text
   .globl arenascan_call_with_registers_saved
@@ -310,40 +311,33 @@ asm(R"(
 arenascan_call_with_registers_saved:
   .cfi_startproc
   push %rbp
-  .cfi_adjust_cfa_offset 8
-  .cfi_rel_offset %rbp, 0
+  .cfi_def_cfa_offset 16
+  .cfi_offset %rbp, -16
+  mov %rsp, %rax
   push %rbx
-  .cfi_adjust_cfa_offset 8
-  .cfi_rel_offset %rbx, 0
+  .cfi_def_cfa_offset 24
   push %r12
-  .cfi_adjust_cfa_offset 8
+  .cfi_def_cfa_offset 32
   push %r13
-  .cfi_adjust_cfa_offset 8
+  .cfi_def_cfa_offset 40
   push %r14
-  .cfi_adjust_cfa_offset 8
+  .cfi_def_cfa_offset 48
   push %r15
-  .cfi_adjust_cfa_offset 8
+  .cfi_def_cfa_offset 56
+  mov %rax, %rbp
+  .cfi_def_cfa %rbp, 16
   mov %rdi, %rax
   mov %rsp, %rdi
-  sub $8, %rsp
-  .cfi_adjust_cfa_offset 8
+  mov %rdx, %rsp
   call *%rax
-  add $8, %rsp
-  .cfi_adjust_cfa_offset -8
+  lea -40(%rbp), %rsp
   pop %r15
-  .cfi_adjust_cfa_offset -8
   pop %r14
-  .cfi_adjust_cfa_offset -8
   pop %r13
-  .cfi_adjust_cfa_offset -8
   pop %r12
-  .cfi_adjust_cfa_offset -8
   pop %rbx
-  .cfi_adjust_cfa_offset -8
-  .cfi_restore %rbx
   pop %rbp
-  .cfi_adjust_cfa_offset -8
-  .cfi_restore %rbp
+  .cfi_def_cfa %rsp, 8
   ret
   .cfi_endproc
   .size arenascan_call_with_registers_saved, .-arenascan_call_with_registers_saved

@@ -1,5 +1,7 @@
 // Unwind rules from hand-made table entries, and from entries that are cut short or damaged. The entry and its common
 // part each end where an inaccessible page begins, so that one byte read too far ends the test.
+#include "alloc/cfi.h"
+
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 
@@ -7,7 +9,6 @@
 #include <ostream>
 #include <vector>
 
-#include "alloc/cfi.h"
 #include "tests/unit/random.h"
 
 using namespace arenascan;
@@ -140,7 +141,8 @@ using Kind = UnwindRule::Kind;
 using Base = UnwindRule::Base;
 using SavedFp = UnwindRule::SavedFp;
 
-UnwindRule frame(Base base, std::int32_t cfa_offset, SavedFp saved_fp = SavedFp::kUnchanged, std::int32_t fp_offset = 0) {
+UnwindRule frame(Base base, std::int32_t cfa_offset, SavedFp saved_fp = SavedFp::kUnchanged,
+                 std::int32_t fp_offset = 0) {
   return {Kind::kFrame, base, saved_fp, cfa_offset, fp_offset};
 }
 
@@ -150,8 +152,8 @@ constexpr UnwindRule kComplexRule{};
 
 namespace arenascan::alloc {
 std::ostream& operator<<(std::ostream& out, const UnwindRule& rule) {
-  return out << "kind " << static_cast<int>(rule.kind) << " base " << static_cast<int>(rule.base) << " cfa " << rule.cfa_offset << " fp "
-             << static_cast<int>(rule.saved_fp) << ' ' << rule.fp_offset;
+  return out << "kind " << static_cast<int>(rule.kind) << " base " << static_cast<int>(rule.base) << " cfa "
+             << rule.cfa_offset << " fp " << static_cast<int>(rule.saved_fp) << ' ' << rule.fp_offset;
 }
 }  // namespace arenascan::alloc
 
@@ -236,10 +238,10 @@ TEST_CASE("cfi: common parts of C++ code, old style, and with relative pointers"
   source.augmentation_data = {0x1B};
   alignas(8) std::uint8_t buffer[128] = {};
   const Bytes common = source.common();
-  const Bytes entry = raw(static_cast<std::uint32_t>(common.size() + 8)) + raw<std::int32_t>(64) + raw<std::int32_t>(16) +
-                      uleb(0) + def_cfa_offset(32);
-  const Bytes all = raw(static_cast<std::uint32_t>(common.size())) + common +
-                    raw(static_cast<std::uint32_t>(entry.size())) + entry;
+  const Bytes entry = raw(static_cast<std::uint32_t>(common.size() + 8)) + raw<std::int32_t>(64) +
+                      raw<std::int32_t>(16) + uleb(0) + def_cfa_offset(32);
+  const Bytes all =
+      raw(static_cast<std::uint32_t>(common.size())) + common + raw(static_cast<std::uint32_t>(entry.size())) + entry;
   REQUIRE(all.size() <= sizeof(buffer));
   std::copy(all.begin(), all.end(), buffer);
   const auto* const fde = reinterpret_cast<const std::byte*>(buffer) + common.size() + 4;
@@ -252,26 +254,26 @@ TEST_CASE("cfi: common parts of C++ code, old style, and with relative pointers"
 
 TEST_CASE("cfi: what no rule can say is complex") {
   const Bytes bad[] = {
-      def_cfa(10, 0),                                            // CFA in another register
-      def_cfa_expression(fp_plus(-8)),                           // rbp + n, not the word there
-      def_cfa_expression(Bytes{0x77, 8}),                        // from rsp
-      def_cfa_expression(fp_plus(-8) + kDeref + kDeref),         //
-      def_cfa_expression({}),                                    //
-      expression(kFp, fp_plus(0) + kDeref),                      //
-      expression(kFp, Bytes{0x77, 8}),                           // saved relative to rsp
-      Bytes{0x07, kFp},                                          // rbp is lost
-      Bytes{0x09, kFp, 3},                                       // rbp is in rbx
-      Bytes{0x16, kFp, 2, 0x76, 0},                              // val_expression
-      Bytes{0x16, kSp, 2, 0x76, 0},                              // the caller's rsp is not the CFA
-      Bytes{0x14, kFp, 1},                                       // val_offset: not known here
-      offset(kReturn, 2),                                        // return address elsewhere
-      Bytes{0x09, kReturn, 3},                                   // in a register
-      def_cfa_offset(std::uint64_t{1} << 40),                    // too far for a rule
-      offset(kFp, std::uint64_t{1} << 40),                       //
-      kRestoreState,                                             // nothing was remembered
-      Bytes(20, 0x0A),                                           // remembered too often
-      Bytes{0x3F},                                               // no such instruction
-      Bytes{0x01, 1, 2, 3},                                      // cut short
+      def_cfa(10, 0),                                     // CFA in another register
+      def_cfa_expression(fp_plus(-8)),                    // rbp + n, not the word there
+      def_cfa_expression(Bytes{0x77, 8}),                 // from rsp
+      def_cfa_expression(fp_plus(-8) + kDeref + kDeref),  //
+      def_cfa_expression({}),                             //
+      expression(kFp, fp_plus(0) + kDeref),               //
+      expression(kFp, Bytes{0x77, 8}),                    // saved relative to rsp
+      Bytes{0x07, kFp},                                   // rbp is lost
+      Bytes{0x09, kFp, 3},                                // rbp is in rbx
+      Bytes{0x16, kFp, 2, 0x76, 0},                       // val_expression
+      Bytes{0x16, kSp, 2, 0x76, 0},                       // the caller's rsp is not the CFA
+      Bytes{0x14, kFp, 1},                                // val_offset: not known here
+      offset(kReturn, 2),                                 // return address elsewhere
+      Bytes{0x09, kReturn, 3},                            // in a register
+      def_cfa_offset(std::uint64_t{1} << 40),             // too far for a rule
+      offset(kFp, std::uint64_t{1} << 40),                //
+      kRestoreState,                                      // nothing was remembered
+      Bytes(20, 0x0A),                                    // remembered too often
+      Bytes{0x3F},                                        // no such instruction
+      Bytes{0x01, 1, 2, 3},                               // cut short
   };
   for (const Bytes& program : bad) {
     CAPTURE(&program - bad);
@@ -306,10 +308,18 @@ TEST_CASE("cfi: a table cut anywhere is read to its end and no further") {
   Source source;
   source.augmentation = {'z', 'P', 'L', 'R', 0};
   source.augmentation_data = {0x9B, 1, 2, 3, 4, 0x1B, 0x00};
-  const std::vector<Bytes> instructions = {
-      advance(1),       def_cfa_offset(300),  offset(kFp, 2),           Bytes{0x02, 3},
-      kRememberState,   Bytes{0x03, 1, 1},    def_cfa(kFp, 1000),       def_cfa_expression(fp_plus(-200) + kDeref),
-      kRestoreState,    Bytes{0x04, 1, 0, 0, 0}, expression(kFp, fp_plus(-100)), Bytes{0x11, kFp} + sleb(-100)};
+  const std::vector<Bytes> instructions = {advance(1),
+                                           def_cfa_offset(300),
+                                           offset(kFp, 2),
+                                           Bytes{0x02, 3},
+                                           kRememberState,
+                                           Bytes{0x03, 1, 1},
+                                           def_cfa(kFp, 1000),
+                                           def_cfa_expression(fp_plus(-200) + kDeref),
+                                           kRestoreState,
+                                           Bytes{0x04, 1, 0, 0, 0},
+                                           expression(kFp, fp_plus(-100)),
+                                           Bytes{0x11, kFp} + sleb(-100)};
   const Bytes common = source.common();
   const Bytes head = source.entry();
   Bytes entry = head;
@@ -338,8 +348,8 @@ TEST_CASE("cfi: damaged bytes never lead outside") {
   Table table;
   Source source;
   source.program = advance(1) + def_cfa_offset(16) + offset(kFp, 2) + expression(kFp, fp_plus(-100)) + kRememberState +
-                   def_cfa_expression(fp_plus(-200) + kDeref) + Bytes{0x03, 1, 1} + kRestoreState +
-                   Bytes{0x11, kFp} + sleb(-100);
+                   def_cfa_expression(fp_plus(-200) + kDeref) + Bytes{0x03, 1, 1} + kRestoreState + Bytes{0x11, kFp} +
+                   sleb(-100);
   const std::uint64_t rounds = test::length_from("ARENA_CFI_ROUNDS", 100'000);
   for (std::uint64_t round = 0; round < rounds; ++round) {
     Bytes common = source.common();

@@ -133,7 +133,7 @@ class Graph {
       lost_bytes += nodes_[i].bytes;
     }
     scan::Verdict verdict;
-    scanner_.scan({}, 0, verdict);
+    scanner_.scan({}, verdict);
     REQUIRE(verdict.incomplete == scan::Incomplete::kNo);
     REQUIRE(verdict.seen.objects == nodes_.size());
     REQUIRE(verdict.reached.objects == nodes_.size() - lost.size());

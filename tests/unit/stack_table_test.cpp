@@ -1,4 +1,6 @@
 // The table of call stacks against a std::map, from several threads at once, and when it is full.
+#include "alloc/stack_table.h"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -8,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "alloc/stack_table.h"
 #include "tests/unit/random.h"
 
 using namespace arenascan;
@@ -51,8 +52,8 @@ TEST_CASE("stack_table: nothing, one stack, and stacks that differ in one place"
   const StackId id = table.intern(base);
   CHECK(id != kNoStack);
   CHECK(table.intern(base) == id);
-  const std::array<Frames, 6> others{
-      Frames{1, 2}, Frames{1, 2, 4}, Frames{2, 1, 3}, Frames{0, 1, 2, 3}, Frames{1, 2, 3, 0}, Frames{3, 2, 1}};
+  const std::array<Frames, 6> others{Frames{1, 2},       Frames{1, 2, 4},    Frames{2, 1, 3},
+                                     Frames{0, 1, 2, 3}, Frames{1, 2, 3, 0}, Frames{3, 2, 1}};
   std::set<StackId> ids{id};
   for (const Frames& other : others) {
     ids.insert(table.intern(other));

@@ -1,0 +1,57 @@
+// Scans in forked children of a program with threads: what the vanished threads held is inherited, what the child loses
+// is lost, and nothing hangs although other threads allocate and scan all the time.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "tests/check.h"
+#include "tests/roots/root_test.h"
+
+using namespace arenascan::test;
+
+namespace {
+
+std::atomic<bool> g_done{false};
+
+// Keeps no pointers: what a vanished thread's vector still holds of freed blocks would keep the child's blocks alive.
+void allocate_and_free() {
+  for (std::size_t i = 0; !g_done; ++i) std::free(std::malloc(10 + i % 3000));
+}
+
+void scan() {
+  while (!g_done) {
+    arena_scan();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+[[gnu::noinline]] int run_child() {
+  arena_scan();
+  const std::uint32_t mark = arena_mark();
+  allocate_hidden();
+  std::thread([] { allocate_hidden(); }).join();
+  scrub_stack();
+  return expect("lost in the child", leaked_since(mark), 2);
+}
+
+}  // namespace
+
+int main() {
+  std::thread workers[] = {std::thread(allocate_and_free), std::thread(allocate_and_free), std::thread(scan)};
+  for (int i = 0; i < 20; ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(20);
+      _exit(run_child());
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  g_done = true;
+  for (std::thread& worker : workers) worker.join();
+  return finish();
+}

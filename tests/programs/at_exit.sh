@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# The scan at exit: status, buffered output, where the report goes, what a program that closes its streams sees.
+set -uo pipefail
+lib=$(realpath "${ARENASCAN_LIB:?is not set}")
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cxx=${CXX:-g++}
+unset ARENASCAN_OPTIONS
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+check() {  # WORDS CONDITION...
+  local words=$1
+  shift
+  "$@" || { echo "not so: $words"; failures=$((failures + 1)); }
+}
+
+cat >leaky.cpp <<'CPP'
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <unistd.h>
+[[gnu::noinline]] void leak() { for (int i = 0; i < 3; ++i) { volatile char* p = static_cast<char*>(std::malloc(7)); p[0] = 1; } }
+struct Last { ~Last() { std::printf("destructor\n"); } } last;
+void farewell() { std::printf("atexit\n"); }
+int main(int argc, char** argv) {
+  const char* const how = argc > 1 ? argv[1] : "";
+  std::atexit(farewell);
+  if (std::strcmp(how, "clean") != 0) leak();
+  std::printf("buffered");
+  if (std::strcmp(how, "close") == 0) std::fclose(stderr);
+  if (std::strcmp(how, "_exit") == 0) _exit(5);
+  return 3;
+}
+CPP
+"$cxx" -O1 -g leaky.cpp -o leaky || exit 1
+preloaded() { LD_PRELOAD=$lib "$@"; }
+
+preloaded ./leaky >out 2>err; status=$?
+check "a leaking program leaves with 23" [ "$status" -eq 23 ]
+check "no output is lost" [ "$(cat out)" = "$(printf 'bufferedatexit\ndestructor\n')" ]
+check "the report names the leak" grep -q "^Direct leak of .* allocated from:" err
+check "the report names the function" grep -Eq "^    #1 0x[0-9a-f]+ in leak\(\) .*leaky.cpp:[0-9]+:" err
+check "the summary counts all" grep -q "^SUMMARY: LeakSanitizer: 21 byte(s) leaked in 3 allocation(s).$" err
+
+preloaded ./leaky clean >out 2>err; status=$?
+check "a clean program keeps its status" [ "$status" -eq 3 ]
+check "a clean program gets no report" [ ! -s err ]
+
+ARENASCAN_OPTIONS=exitcode=0 preloaded ./leaky >out 2>err; status=$?
+check "exitcode=0 keeps the status" [ "$status" -eq 3 ]
+check "exitcode=0 still reports" grep -q SUMMARY err
+ARENASCAN_OPTIONS=exitcode=99 preloaded ./leaky >out 2>err; status=$?
+check "exitcode=99" [ "$status" -eq 99 ]
+ARENASCAN_OPTIONS=at_exit=0 preloaded ./leaky >out 2>err; status=$?
+check "at_exit=0 does not scan" [ "$status" -eq 3 -a ! -s err ]
+preloaded ./leaky _exit >out 2>err; status=$?
+check "_exit does not scan" [ "$status" -eq 5 -a ! -s err ]
+
+ARENASCAN_OPTIONS="log_path=$work/report" preloaded ./leaky close >out 2>err; status=$?
+check "log_path takes the report of a program without standard error" [ "$status" -eq 23 ]
+check "log_path has the process id behind it" grep -q SUMMARY report.*
+ARENASCAN_OPTIONS="log_path=/no/such/directory/report" preloaded ./leaky >out 2>err; status=$?
+check "a log_path that cannot be written is named" grep -q "cannot write the report to /no/such/directory/report" err
+check "and the report goes to standard error" grep -q SUMMARY err
+
+ARENASCAN_OPTIONS="at_exi=1:exitcode=300:stacks=maybe:symbolize=0" preloaded ./leaky >out 2>err; status=$?
+check "an unknown option is named with the nearest" grep -q 'unknown option "at_exi"; did you mean "at_exit"?' err
+check "a number out of range is named" grep -q 'option exitcode is "300"; it takes a number from 0 to 255' err
+check "a bad flag is named" grep -q 'option stacks is "maybe"; it takes 0, 1, true' err
+check "symbolize=0 prints module and offset" grep -Eq "^    #1 0x[0-9a-f]+ \(.*/leaky\+0x[0-9a-f]+\)" err
+check "and the program goes on" [ "$status" -eq 23 ]
+
+echo 'extern "C" const char* arena_default_options() { return "exitcode=77"; }' >defaults.cpp
+"$cxx" -O1 -g leaky.cpp defaults.cpp -o with_defaults "$lib" -Wl,-rpath,"${lib%/*}" || exit 1
+./with_defaults >out 2>err; status=$?
+check "arena_default_options of the program" [ "$status" -eq 77 ]
+ARENASCAN_OPTIONS=exitcode=78 ./with_defaults >out 2>err; status=$?
+check "the environment overrides it" [ "$status" -eq 78 ]
+
+"$cxx" -O1 -g leaky.cpp -o static_leaky -I "$root/api" "${lib%/*}/libarenascan.a" -lmimalloc -lunwind -pthread || exit 1
+ARENASCAN_OPTIONS= ./static_leaky >out 2>err; status=$?
+check "the static library works the same" [ "$status" -eq 23 ]
+check "and loses no output" [ "$(cat out)" = "$(printf 'bufferedatexit\ndestructor\n')" ]
+exit "$failures"

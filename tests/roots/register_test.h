@@ -1,0 +1,33 @@
+// A running thread that holds a pointer in one register and nowhere else.
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "tests/roots/root_test.h"
+
+namespace arenascan::test {
+
+inline std::atomic<Hidden> g_register_value{0};  // what the register is to hold, hidden; 0: nothing
+inline std::atomic<int> g_register_rounds{0};
+inline std::atomic<bool> g_register_end{false};
+
+// `spin` loads the revealed value of g_register_value into its register and stays until the value changes; it counts
+// g_register_rounds up once it holds it.
+inline int register_test(char** argv, void (*spin)()) {
+  std::thread holder([spin] {
+    while (!g_register_end) spin();
+  });
+  const auto change = [](Hidden hidden) {
+    const int before = g_register_rounds;
+    g_register_value = hidden;
+    while (g_register_rounds < before + 1) std::this_thread::yield();
+  };
+  const int failures = root_test(argv, "use_registers", change, [&change] { change(0); });
+  g_register_end = true;
+  g_register_value = 1;
+  holder.join();
+  return failures;
+}
+
+}  // namespace arenascan::test
