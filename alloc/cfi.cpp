@@ -2,92 +2,14 @@
 
 #include <cstring>
 
+#include "alloc/byte_reader.h"
+
 namespace arenascan::alloc {
 namespace {
 
 constexpr std::uint64_t kRegisterFp = 6;
 constexpr std::uint64_t kRegisterSp = 7;
 constexpr std::uint64_t kRegisterReturn = 16;
-
-// A cursor over bytes that are known to end at `end`; reads past it give zeros and are remembered.
-class Reader {
- public:
-  Reader(const std::byte* at, const std::byte* end) noexcept : at_(at), end_(end) {}
-
-  template <typename T>
-  T fixed() noexcept {
-    T value{};
-    if (static_cast<std::size_t>(end_ - at_) < sizeof(T)) {
-      failed_ = true;
-      at_ = end_;
-      return value;
-    }
-    std::memcpy(&value, at_, sizeof(T));
-    at_ += sizeof(T);
-    return value;
-  }
-
-  std::uint64_t uleb() noexcept {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-      const auto byte = fixed<std::uint8_t>();
-      value |= std::uint64_t{byte & 0x7FU} << shift;
-      if ((byte & 0x80) == 0) break;
-    }
-    return value;
-  }
-
-  std::int64_t sleb() noexcept {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64;) {
-      const auto byte = fixed<std::uint8_t>();
-      value |= std::uint64_t{byte & 0x7FU} << shift;
-      shift += 7;
-      if ((byte & 0x80) != 0) continue;
-      if ((byte & 0x40) != 0 && shift < 64) value |= ~std::uint64_t{0} << shift;
-      break;
-    }
-    return static_cast<std::int64_t>(value);
-  }
-
-  // A pointer in one of the encodings that x86-64 compilers use; others fail.
-  std::uintptr_t encoded(std::uint8_t encoding) noexcept {
-    const auto place = reinterpret_cast<std::uintptr_t>(at_);
-    std::uintptr_t value = 0;
-    switch (encoding & 0x0F) {
-      case 0x00: value = fixed<std::uint64_t>(); break;
-      case 0x03: value = fixed<std::uint32_t>(); break;
-      case 0x04: value = fixed<std::uint64_t>(); break;
-      case 0x0B: value = static_cast<std::uintptr_t>(std::int64_t{fixed<std::int32_t>()}); break;
-      case 0x0C: value = fixed<std::uint64_t>(); break;
-      default: failed_ = true;
-    }
-    switch (encoding & 0xF0) {
-      case 0x00: return value;
-      case 0x10: return value + place;
-      default: failed_ = true; return 0;
-    }
-  }
-
-  void skip(std::uint64_t bytes) noexcept {
-    if (bytes > static_cast<std::uint64_t>(end_ - at_)) {
-      failed_ = true;
-      at_ = end_;
-    } else {
-      at_ += bytes;
-    }
-  }
-
-  [[nodiscard]] const std::byte* at() const noexcept { return at_; }
-  [[nodiscard]] const std::byte* end() const noexcept { return end_; }
-  [[nodiscard]] bool done() const noexcept { return at_ == end_; }
-  [[nodiscard]] bool failed() const noexcept { return failed_; }
-
- private:
-  const std::byte* at_;
-  const std::byte* end_;
-  bool failed_ = false;
-};
 
 // How one saved register is found.
 struct Saved {
@@ -117,7 +39,7 @@ struct Common {
 };
 
 // The bytes of one length-prefixed record; an empty reader for the 64-bit form, which compilers do not emit here.
-Reader record_at(const std::byte* at) noexcept {
+ByteReader record_at(const std::byte* at) noexcept {
   std::uint32_t length = 0;
   std::memcpy(&length, at, sizeof(length));
   if (length == 0xFFFFFFFF) length = 0;
@@ -125,7 +47,7 @@ Reader record_at(const std::byte* at) noexcept {
 }
 
 bool parse_common(const std::byte* cie, Common& common) noexcept {
-  Reader reader = record_at(cie);
+  ByteReader reader = record_at(cie);
   if (reader.fixed<std::uint32_t>() != 0) return false;  // not a CIE
   const auto version = reader.fixed<std::uint8_t>();
   if (version != 1 && version != 3) return false;
@@ -139,7 +61,7 @@ bool parse_common(const std::byte* cie, Common& common) noexcept {
   if (augmentation[0] == 'z') {
     common.has_augmentation = true;
     const std::uint64_t bytes = reader.uleb();
-    Reader behind = reader;
+    ByteReader behind = reader;
     behind.skip(bytes);
     if (behind.failed()) return false;
     common.program = behind.at();
@@ -171,7 +93,7 @@ class Machine {
 
   // Runs until the row that covers the target is complete. False when the program cannot be followed.
   bool run(const std::byte* begin, const std::byte* end) noexcept {
-    Reader reader(begin, end);
+    ByteReader reader(begin, end);
     while (!reader.done() && !reader.failed()) {
       const auto opcode = reader.fixed<std::uint8_t>();
       const std::uint8_t operand = opcode & 0x3F;
@@ -223,52 +145,55 @@ class Machine {
   }
 
   // Recognises "rbp + n" and, for the CFA, "the word at rbp + n"; anything else is left marked as an expression.
-  static bool parse_fp_expression(Reader& reader, std::int64_t& at, bool& dereferenced) noexcept {
+  static bool parse_fp_expression(ByteReader& reader, std::int64_t& at, bool& dereferenced) noexcept {
     constexpr std::uint8_t kBregFp = 0x76;
     constexpr std::uint8_t kDeref = 0x06;
     const std::uint64_t bytes = reader.uleb();
     const std::byte* const begin = reader.at();
     reader.skip(bytes);
-    Reader expression(begin, reader.at());
+    ByteReader expression(begin, reader.at());
     if (reader.failed() || expression.fixed<std::uint8_t>() != kBregFp) return false;
     at = expression.sleb();
     dereferenced = !expression.done();
     return (!dereferenced || expression.fixed<std::uint8_t>() == kDeref) && expression.done() && !expression.failed();
   }
 
-  bool step(std::uint8_t opcode, Reader& reader) noexcept {
+  bool step(std::uint8_t opcode, ByteReader& reader) noexcept {
     switch (opcode) {
-      case 0x00: return true;                                                         // nop
-      case 0x01: return move_to(reader.encoded(common_.pointer_encoding));            // set_loc
-      case 0x02: return advance(reader.fixed<std::uint8_t>());                        // advance_loc1
-      case 0x03: return advance(reader.fixed<std::uint16_t>());                       // advance_loc2
-      case 0x04: return advance(reader.fixed<std::uint32_t>());                       // advance_loc4
-      case 0x05: return with_register(reader, [&](std::uint64_t r) {                  // offset_extended
-        set(r, {Saved::Where::kAtCfa, offset(reader.uleb())});
-      });
-      case 0x06: restore(reader.uleb()); return true;                                 // restore_extended
-      case 0x07: set(reader.uleb(), {Saved::Where::kUndefined, 0}); return true;      // undefined
-      case 0x08: set(reader.uleb(), {Saved::Where::kSame, 0}); return true;           // same_value
-      case 0x09: return with_register(reader, [&](std::uint64_t r) {                  // register
-        reader.uleb();
-        set(r, {Saved::Where::kOther, 0});
-      });
-      case 0x0A:                                                                      // remember_state
+      case 0x00: return true;                                               // nop
+      case 0x01: return move_to(reader.encoded(common_.pointer_encoding));  // set_loc
+      case 0x02: return advance(reader.fixed<std::uint8_t>());              // advance_loc1
+      case 0x03: return advance(reader.fixed<std::uint16_t>());             // advance_loc2
+      case 0x04: return advance(reader.fixed<std::uint32_t>());             // advance_loc4
+      case 0x05:
+        return with_register(reader, [&](std::uint64_t r) {  // offset_extended
+          set(r, {Saved::Where::kAtCfa, offset(reader.uleb())});
+        });
+      case 0x06: restore(reader.uleb()); return true;                             // restore_extended
+      case 0x07: set(reader.uleb(), {Saved::Where::kUndefined, 0}); return true;  // undefined
+      case 0x08: set(reader.uleb(), {Saved::Where::kSame, 0}); return true;       // same_value
+      case 0x09:
+        return with_register(reader, [&](std::uint64_t r) {  // register
+          reader.uleb();
+          set(r, {Saved::Where::kOther, 0});
+        });
+      case 0x0A:  // remember_state
         if (depth_ == kMaxDepth) return false;
         remembered_[depth_++] = row;
         return true;
-      case 0x0B:                                                                      // restore_state
+      case 0x0B:  // restore_state
         if (depth_ == 0) return false;
         row = remembered_[--depth_];
         return true;
-      case 0x0C: return with_register(reader, [&](std::uint64_t r) {                  // def_cfa
-        define_cfa(r, static_cast<std::int64_t>(reader.uleb()));
-      });
-      case 0x0D: define_cfa(reader.uleb(), row.cfa_offset); return true;              // def_cfa_register
-      case 0x0E:                                                                      // def_cfa_offset
+      case 0x0C:
+        return with_register(reader, [&](std::uint64_t r) {  // def_cfa
+          define_cfa(r, static_cast<std::int64_t>(reader.uleb()));
+        });
+      case 0x0D: define_cfa(reader.uleb(), row.cfa_offset); return true;  // def_cfa_register
+      case 0x0E:                                                          // def_cfa_offset
         define_cfa(row.cfa_register, static_cast<std::int64_t>(reader.uleb()));
         return true;
-      case 0x0F: {                                                                    // def_cfa_expression
+      case 0x0F: {  // def_cfa_expression
         std::int64_t at = 0;
         row.cfa_is_expression = true;
         const bool known = parse_fp_expression(reader, at, row.cfa_is_word_at_fp);
@@ -276,30 +201,34 @@ class Machine {
         row.cfa_offset = at;
         return true;
       }
-      case 0x10: return with_register(reader, [&](std::uint64_t r) {                  // expression
-        std::int64_t at = 0;
-        bool dereferenced = false;
-        const bool known = parse_fp_expression(reader, at, dereferenced) && !dereferenced;
-        set(r, {known ? Saved::Where::kAtFp : Saved::Where::kOther, at});
-      });
-      case 0x11: return with_register(reader, [&](std::uint64_t r) {                  // offset_extended_sf
-        set(r, {Saved::Where::kAtCfa, offset(reader.sleb())});
-      });
-      case 0x12: return with_register(reader, [&](std::uint64_t r) {                  // def_cfa_sf
-        define_cfa(r, offset(reader.sleb()));
-      });
-      case 0x13: define_cfa(row.cfa_register, offset(reader.sleb())); return true;    // def_cfa_offset_sf
-      case 0x16: return with_register(reader, [&](std::uint64_t r) {                  // val_expression
-        reader.skip(reader.uleb());
-        set(r, {Saved::Where::kOther, 0});
-      });
-      case 0x2E: reader.uleb(); return true;                                          // GNU_args_size
+      case 0x10:
+        return with_register(reader, [&](std::uint64_t r) {  // expression
+          std::int64_t at = 0;
+          bool dereferenced = false;
+          const bool known = parse_fp_expression(reader, at, dereferenced) && !dereferenced;
+          set(r, {known ? Saved::Where::kAtFp : Saved::Where::kOther, at});
+        });
+      case 0x11:
+        return with_register(reader, [&](std::uint64_t r) {  // offset_extended_sf
+          set(r, {Saved::Where::kAtCfa, offset(reader.sleb())});
+        });
+      case 0x12:
+        return with_register(reader, [&](std::uint64_t r) {  // def_cfa_sf
+          define_cfa(r, offset(reader.sleb()));
+        });
+      case 0x13: define_cfa(row.cfa_register, offset(reader.sleb())); return true;  // def_cfa_offset_sf
+      case 0x16:
+        return with_register(reader, [&](std::uint64_t r) {  // val_expression
+          reader.skip(reader.uleb());
+          set(r, {Saved::Where::kOther, 0});
+        });
+      case 0x2E: reader.uleb(); return true;  // GNU_args_size
       default: return false;
     }
   }
 
   template <typename Action>
-  static bool with_register(Reader& reader, Action&& action) noexcept {
+  static bool with_register(ByteReader& reader, Action&& action) noexcept {
     action(reader.uleb());
     return true;
   }
@@ -347,8 +276,8 @@ UnwindRule to_rule(const Row& row) noexcept {
 
 const std::byte* find_fde(const std::byte* eh_frame_hdr, std::uintptr_t address) noexcept {
   constexpr std::byte kVersion{1};
-  constexpr std::byte kCountEncoding{0x03};  // 4 bytes, absolute
-  constexpr std::byte kTableEncoding{0x3B};  // 4 bytes, signed, relative to the header
+  constexpr std::byte kCountEncoding{0x03};                            // 4 bytes, absolute
+  constexpr std::byte kTableEncoding{0x3B};                            // 4 bytes, signed, relative to the header
   const std::byte frame_encoding = eh_frame_hdr[1] & std::byte{0x07};  // of the pointer in front of the count
   if (eh_frame_hdr[0] != kVersion || frame_encoding != std::byte{3} || eh_frame_hdr[2] != kCountEncoding ||
       eh_frame_hdr[3] != kTableEncoding) {
@@ -375,7 +304,7 @@ const std::byte* find_fde(const std::byte* eh_frame_hdr, std::uintptr_t address)
 }
 
 UnwindRule evaluate(const std::byte* fde, std::uintptr_t address) noexcept {
-  Reader reader = record_at(fde);
+  ByteReader reader = record_at(fde);
   const std::byte* const id_at = reader.at();
   const auto back = reader.fixed<std::uint32_t>();
   Common common;

@@ -42,8 +42,8 @@ void write_line(std::string_view line) noexcept;
 
 }  // namespace arenascan::alloc
 
-#define ARENA_CHECK(condition)                                                                    \
-  (static_cast<bool>(condition) ? static_cast<void>(0)                                            \
+#define ARENA_CHECK(condition)                         \
+  (static_cast<bool>(condition) ? static_cast<void>(0) \
                                 : ::arenascan::alloc::check_failed(#condition, __FILE__, __LINE__))
 
 #ifdef NDEBUG

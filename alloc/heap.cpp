@@ -13,14 +13,16 @@ constexpr std::size_t kMinReserveBytes = std::size_t{1} << 24;
 constexpr std::size_t kMetadataStepBytes = std::size_t{1} << 18;
 constexpr std::size_t kGuardBytes = std::size_t{1} << 20;  // inaccessible, between user memory and the rest
 
-constexpr std::size_t round_up(std::size_t value, std::size_t unit) noexcept { return (value + unit - 1) / unit * unit; }
+constexpr std::size_t round_up(std::size_t value, std::size_t unit) noexcept {
+  return (value + unit - 1) / unit * unit;
+}
 
 }  // namespace
 
 bool Heap::init(std::size_t reserve_bytes) noexcept {
   const std::size_t limit = os_address_space_limit_bytes();
-  // Metadata for the smallest slots takes less than 7/8 of their pages; under a limit on address space the program needs
-  // the room more.
+  // Metadata for the smallest slots takes less than 7/8 of their pages; under a limit on address space the program
+  // needs the room more.
   const std::size_t metadata_eighths = limit == 0 ? 7 : 2;
   if (limit != 0) reserve_bytes = std::min(reserve_bytes, limit / 2);
   for (std::size_t user = round_up(reserve_bytes, kMinReserveBytes); user >= kMinReserveBytes; user /= 2) {
@@ -151,7 +153,8 @@ Heap::Allocation Heap::allocate_slow(ThreadCache& cache, std::size_t bytes, std:
   }
   for (;;) {
     if (void* const object = cache.take(size_class, bytes, birth, flags)) {
-      if (flags != 0) map_.find(reinterpret_cast<std::uintptr_t>(object))->annotated.store(true, std::memory_order_relaxed);
+      if (flags != 0)
+        map_.find(reinterpret_cast<std::uintptr_t>(object))->annotated.store(true, std::memory_order_relaxed);
       return {object, false};
     }
     if (cache.refill(size_class)) continue;

@@ -51,7 +51,8 @@ class Heap {
   // `bytes` of memory aligned to 16, or null. `flags` are policy bits of layout.h.
   void* allocate(ThreadCache& cache, std::size_t bytes, Birth birth, std::uint8_t flags = 0) noexcept {
     if (bytes <= kTableBytes && flags == 0) [[likely]] {
-      if (void* object = cache.take(class_of(bytes), bytes, birth, 0)) [[likely]] return object;
+      if (void* object = cache.take(class_of(bytes), bytes, birth, 0)) [[likely]]
+        return object;
     }
     return allocate_slow(cache, bytes, kGranuleBytes, birth, flags).object;
   }
@@ -69,7 +70,8 @@ class Heap {
   void release(ThreadCache& cache, void* object) noexcept {
     const Located at = locate_live(object);
     if (at.page->owner.load(std::memory_order_relaxed) == &cache) [[likely]] {
-      if (page_free_local(*at.page, at.index)) [[unlikely]] page_changed(cache, *at.page);
+      if (page_free_local(*at.page, at.index)) [[unlikely]]
+        page_changed(cache, *at.page);
       return;
     }
     release_foreign(at);
@@ -91,8 +93,8 @@ class Heap {
   }
 
   // The current stamp for births, and the next one: births from now on are told from earlier ones.
-  // Written by scans and test scopes, read by every allocation. Relaxed: a thread that synchronised with the writer sees
-  // the new value; another may still use the old one for an allocation that is concurrent anyway.
+  // Written by scans and test scopes, read by every allocation. Relaxed: a thread that synchronised with the writer
+  // sees the new value; another may still use the old one for an allocation that is concurrent anyway.
   [[nodiscard]] std::uint32_t stamp() const noexcept { return stamp_.load(std::memory_order_relaxed); }
   std::uint32_t advance_stamp() noexcept { return stamp_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
@@ -118,7 +120,8 @@ class Heap {
   Located locate_live(const void* object) const noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(object);
     Page* const page = map_.find(address);
-    if (page == nullptr) [[unlikely]] report_unmapped(address);
+    if (page == nullptr) [[unlikely]]
+      report_unmapped(address);
     const std::uint32_t index = page->index_of(address);
     const std::uint8_t seen = page->states()[index].load(std::memory_order_relaxed);
     if (page->address_of(index) != address || !state::is_allocated(seen)) [[unlikely]] {

@@ -36,8 +36,8 @@ class ThreadCache;
 
 // State of a slot: the low two bits say whether it holds an object, the rest is what the user decided about it.
 // Writers: the owner and freeing threads (plain stores), annotations (compare-and-swap, so that a policy never revives
-// a slot that is being freed). Readers: everybody, the scanner a vector at a time. A release store of kAllocated publishes the
-// birth, slack and contents known so far to a reader that acquires it.
+// a slot that is being freed). Readers: everybody, the scanner a vector at a time. A release store of kAllocated
+// publishes the birth, slack and contents known so far to a reader that acquires it.
 namespace state {
 inline constexpr std::uint8_t kFree = 0x00;
 inline constexpr std::uint8_t kAllocated = 0x01;
@@ -75,7 +75,7 @@ struct alignas(64) Page {
 
   // The owner's, nobody else's.
   std::uint32_t used = 0;
-  std::uint32_t event = 0;           // value of `used` at which a free needs the slow path: 0, or capacity - 1 when full
+  std::uint32_t event = 0;  // value of `used` at which a free needs the slow path: 0, or capacity - 1 when full
   std::uint64_t* free_word = nullptr;  // the word that allocation takes slots from
   std::uint32_t free_index = 0;        // index of that word's first slot
   bool listed = false;                 // in its cache's partial list
@@ -83,9 +83,9 @@ struct alignas(64) Page {
   Page* prev = nullptr;
 
   // Arrays behind this descriptor.
-  std::uint64_t* free_bits = nullptr;                 // the owner's
-  std::atomic<std::uint64_t>* births = nullptr;       // writer: allocator of the slot; readers: scanner. Relaxed: see state
-  std::atomic<std::uint16_t>* slacks = nullptr;       // slot_bytes - requested; the same
+  std::uint64_t* free_bits = nullptr;            // the owner's
+  std::atomic<std::uint64_t>* births = nullptr;  // writer: allocator of the slot; readers: scanner. Relaxed: see state
+  std::atomic<std::uint16_t>* slacks = nullptr;  // slot_bytes - requested; the same
   std::atomic<std::uint64_t>* remote_bits = nullptr;  // set by other threads (release), taken by the owner (acquire)
 
   // Exact size of a large object (slacks are too narrow); writer: its allocator and realloc; readers: scanner. Relaxed.
@@ -95,8 +95,8 @@ struct alignas(64) Page {
   // frees, relaxed: a thread that reads its own cache here is the owner, any other value means "not mine".
   std::atomic<ThreadCache*> owner{nullptr};
 
-  // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises it
-  // from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
+  // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises
+  // it from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
   // leaves the list when that makes 0. So a page is pushed once, no free is forgotten, and a page whose `used` is 0 is
   // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
   std::atomic<std::uint32_t> pending{0};

@@ -7,8 +7,8 @@
 //
 // The arena is made on first use, which is the first scan or report: a program that never scans does not pay for it.
 //
-// mimalloc takes a thread's heaps away when the thread ends, in a destructor of its own. meta_end_thread() is called before
-// that; what the thread allocates later gets a heap for that one block, whose pages mimalloc then keeps.
+// mimalloc takes a thread's heaps away when the thread ends, in a destructor of its own. meta_end_thread() is called
+// before that; what the thread allocates later gets a heap for that one block, whose pages mimalloc then keeps.
 //
 // Failure: null, never an exception; the scan that needed the memory is incomplete.
 // Threads: all functions from any thread. meta_prepare() must have been called by the scanning thread before it stops

@@ -89,7 +89,9 @@ void describe_values(const Row& row, FixedText& line) noexcept {
   }
 }
 
-void add_quoted(FixedText& line, std::string_view text) noexcept { line.text("\"").text(text.substr(0, 64)).text("\""); }
+void add_quoted(FixedText& line, std::string_view text) noexcept {
+  line.text("\"").text(text.substr(0, 64)).text("\"");
+}
 
 std::size_t edit_distance(std::string_view a, std::string_view b) noexcept {
   constexpr std::size_t kLongest = 32;
@@ -182,7 +184,8 @@ std::size_t parse_options(std::string_view text, std::string_view source, Option
     const std::size_t equals = entry.find('=');
     const std::string_view key = entry.substr(0, equals);
     const std::string_view value = equals == std::string_view::npos ? "" : unquoted(entry.substr(equals + 1));
-    const Row* const row = std::find_if(std::begin(kRows), std::end(kRows), [key](const Row& r) { return r.name == key; });
+    const Row* const row =
+        std::find_if(std::begin(kRows), std::end(kRows), [key](const Row& r) { return r.name == key; });
     if (row == std::end(kRows)) {
       complain_unknown(key, source, complain);
       ++complaints;

@@ -38,7 +38,8 @@ struct Options {
 // the valid keys or values in it), and skipped. `source` names where the text came from, for those lines.
 // Returns the number of complaints.
 using ComplaintSink = void (*)(std::string_view line);
-std::size_t parse_options(std::string_view text, std::string_view source, Options& options, ComplaintSink complain) noexcept;
+std::size_t parse_options(std::string_view text, std::string_view source, Options& options,
+                          ComplaintSink complain) noexcept;
 
 // Writes the table, one option a line with its type, default and help, to `fd`.
 void write_option_help(int fd) noexcept;

@@ -13,7 +13,7 @@ struct Extent {
   std::uint32_t capacity;
   std::uint32_t padded;
   std::uint32_t words;
-  std::uint32_t births;   // offsets from the arrays' beginning
+  std::uint32_t births;  // offsets from the arrays' beginning
   std::uint32_t slacks;
   std::uint32_t free_bits;
   std::uint32_t remote_bits;

@@ -30,8 +30,8 @@ namespace arenascan::alloc {
 // Bytes of the metadata block of a span of this class (kLargeClass for a large object).
 std::size_t page_metadata_bytes(unsigned size_class) noexcept;
 
-// Makes `page`, the head of a metadata block of that class, describe the span at `base`. The owner is set by the caller.
-// Every slot is free, except for a large object's only one, which the caller fills.
+// Makes `page`, the head of a metadata block of that class, describe the span at `base`. The owner is set by the
+// caller. Every slot is free, except for a large object's only one, which the caller fills.
 void page_set_up(Page& page, unsigned size_class, std::uintptr_t base, std::uint32_t page_count) noexcept;
 
 // Moves the current word to the next one with a free slot. False when there is none. Owner only.
@@ -50,8 +50,8 @@ bool page_advance(Page& page) noexcept;
 
 // Publishes an object in a slot that the caller has reserved. Returns its address.
 //
-// The address is made opaque before the state becomes kAllocated, so the compiler has to have it in a register or on the
-// stack from then on: a thread that is stopped anywhere in here either has no object yet or holds a root to it.
+// The address is made opaque before the state becomes kAllocated, so the compiler has to have it in a register or on
+// the stack from then on: a thread that is stopped anywhere in here either has no object yet or holds a root to it.
 inline void* page_publish(Page& page, std::uint32_t index, std::size_t requested_bytes, Birth birth,
                           std::uint8_t flags) noexcept {
   std::uintptr_t address = page.address_of(index);
@@ -65,7 +65,8 @@ inline void* page_publish(Page& page, std::uint32_t index, std::size_t requested
 // Takes the lowest free slot of the current word; null when the word is used up. Owner only.
 inline void* page_take(Page& page, std::size_t requested_bytes, Birth birth, std::uint8_t flags) noexcept {
   const std::uint64_t word = *page.free_word;
-  if (word == 0) [[unlikely]] return nullptr;
+  if (word == 0) [[unlikely]]
+    return nullptr;
   *page.free_word = word & (word - 1);
   ++page.used;
   const auto index = page.free_index + static_cast<std::uint32_t>(std::countr_zero(word));

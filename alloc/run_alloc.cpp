@@ -9,7 +9,7 @@
 namespace arenascan::alloc {
 namespace {
 
-constexpr std::size_t kCommitStepPages = 512;    // 32 MiB
+constexpr std::size_t kCommitStepPages = 512;       // 32 MiB
 constexpr std::size_t kIdleDirtyBudgetPages = 256;  // 16 MiB
 
 void set_bits(std::uint64_t* bits, std::size_t first, std::size_t count, bool value) noexcept {

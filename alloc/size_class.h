@@ -69,7 +69,8 @@ inline constexpr auto kClassTable = [] {
 
 // The class of a request of 0 to kMaxSlotBytes bytes.
 inline unsigned class_of(std::size_t bytes) noexcept {
-  if (bytes <= kTableBytes) [[likely]] return kClassTable[(bytes + kGranuleBytes - 1) / kGranuleBytes];
+  if (bytes <= kTableBytes) [[likely]]
+    return kClassTable[(bytes + kGranuleBytes - 1) / kGranuleBytes];
   return class_of_slow(bytes);
 }
 

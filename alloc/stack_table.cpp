@@ -109,7 +109,8 @@ std::span<const std::uintptr_t> StackTable::frames(StackId id) const noexcept {
 }
 
 StackTable::Stats StackTable::stats() const noexcept {
-  const std::uint64_t asked_for = next_unit_.load(std::memory_order_relaxed) * kUnitBytes;  // also by what found no room
+  // What found no room has moved next_unit_ as well.
+  const std::uint64_t asked_for = next_unit_.load(std::memory_order_relaxed) * kUnitBytes;
   return {stacks_.load(std::memory_order_relaxed), std::min<std::uint64_t>(asked_for, begin_ + bytes_ - records_),
           dropped_.load(std::memory_order_relaxed)};
 }

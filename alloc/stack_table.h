@@ -12,8 +12,9 @@
 //   1. A record never changes and never goes away once its id has been handed out.
 //   2. Ids are below 2^32: the range is at most 32 GiB; when it is full, new stacks get id 0 and are counted.
 //
-// Threads: any number at once, lock-free but for the growth of the accessible part. A record's contents are written before the release CAS that publishes it and
-// read after an acquire load of the head or through an id that was itself published by its holder.
+// Threads: any number at once, lock-free but for the growth of the accessible part. A record's contents are written
+// before the release CAS that publishes it and read after an acquire load of the head or through an id that was itself
+// published by its holder.
 //
 // Called by: heap (an object's birth), api/report (what a stack id means).
 #pragma once
@@ -47,9 +48,9 @@ class StackTable {
   [[nodiscard]] std::span<const std::uintptr_t> frames(StackId id) const noexcept;
 
   struct Stats {
-    std::uint64_t stacks;        // distinct stacks stored
-    std::uint64_t bytes;         // of records
-    std::uint64_t dropped;       // stacks that found no room
+    std::uint64_t stacks;   // distinct stacks stored
+    std::uint64_t bytes;    // of records
+    std::uint64_t dropped;  // stacks that found no room
   };
   [[nodiscard]] Stats stats() const noexcept;
 
@@ -85,10 +86,12 @@ class StackTable {
   std::uintptr_t records_ = 0;
   std::atomic<StackId>* buckets_ = nullptr;
 
-  std::atomic<std::uint64_t> next_unit_{1};  // first free unit; fetch_add by whoever appends, relaxed: it guards nothing
-  std::atomic<std::uintptr_t> committed_{0};  // end of accessible records; raised under mutex_ (release), read by all (acquire)
+  std::atomic<std::uint64_t> next_unit_{
+      1};  // first free unit; fetch_add by whoever appends, relaxed: it guards nothing
+  std::atomic<std::uintptr_t> committed_{
+      0};  // end of accessible records; raised under mutex_ (release), read by all (acquire)
   std::mutex mutex_;
-  std::atomic<std::uint64_t> stacks_{0};   // counters, relaxed
+  std::atomic<std::uint64_t> stacks_{0};  // counters, relaxed
   std::atomic<std::uint64_t> dropped_{0};
 };
 

@@ -5,10 +5,10 @@
 //     (full pages)       are in no list; the first free into one lists it again
 //     pending        <-- pages that other threads have freed into, pushed by them
 //
-// A cache belongs to one thread at a time. When a thread ends, its cache becomes *idle* with all its pages: a new thread
-// takes it over whole, and a thread that needs a page of some class may take single pages out of it under the heap's
-// lock. Caches are never destroyed while their heap lives, so a stale owner pointer is always safe to push to; a page
-// that reaches the wrong cache's pending list is passed on to its owner.
+// A cache belongs to one thread at a time. When a thread ends, its cache becomes *idle* with all its pages: a new
+// thread takes it over whole, and a thread that needs a page of some class may take single pages out of it under the
+// heap's lock. Caches are never destroyed while their heap lives, so a stale owner pointer is always safe to push to; a
+// page that reaches the wrong cache's pending list is passed on to its owner.
 //
 // Threads: everything but push_pending() is for the owning thread (or the heap's lock holder while idle). pending_ is a
 // stack pushed by anyone with a release CAS and emptied by the owner with one acquire exchange, so no ABA can arise.

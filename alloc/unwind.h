@@ -14,9 +14,8 @@
 // Code that belongs to no module (a JIT's) is walked by frame pointers while they look like some.
 //
 // Invariants
-//   1. A walk reads at or above its start, upwards, and never past the end of a stack whose end is known. (Of a frame
-//   that
-//      a signal interrupted it also reads the red zone.)
+//   1. A walk reads at or above its start, upwards, and never past the end of a stack whose end is known. Of a frame
+//      that a signal interrupted it also reads the red zone.
 //   2. The rule path does not allocate and takes no lock (_dl_find_object has none). libunwind takes the loader's lock.
 //   3. A rule is used only while no module has been unloaded since: unwind_forget_modules() retires them all.
 //
@@ -46,8 +45,8 @@ struct FrameState {
                                   reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) + 16, \
                                   *static_cast<const std::uintptr_t*>(__builtin_frame_address(0))})
 
-// Writes the return addresses from `state.pc` outwards into `frames`, at most `capacity`. Returns how many. Keeps
-// errno.
+// Writes the return addresses from `state.pc` outwards into `frames`, at most `capacity`, and returns how many.
+// Keeps errno.
 std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t capacity) noexcept;
 
 // The same by libunwind alone, from the calling function outwards: the yardstick that tests and the bench compare with.

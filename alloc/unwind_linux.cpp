@@ -14,15 +14,14 @@
 #include "alloc/os.h"
 #include "alloc/unwind.h"
 
-extern "C" void*
-    __libc_stack_end;  // NOLINT(*reserved-identifier): the C library's name; top of the main thread's stack
+// The C library's name for the top of the main thread's stack.
+extern "C" void* __libc_stack_end;  // NOLINT(*reserved-identifier)
 
 namespace arenascan::alloc {
 namespace {
 
 // A rule in one word, so that it is read and written whole:
-//   bits 0-1 kind, 2-3 base, 4-5 saved_fp, 6 always set, 8-15 generation, 16-39 CFA offset, 40-63 offset of the saved
-//   rbp
+//   bits 0-1 kind, 2-3 base, 4-5 saved_fp, 6 always set, 8-15 generation, 16-39 CFA offset, 40-63 saved rbp's offset
 std::uint64_t pack(const UnwindRule& rule, std::uint8_t generation) noexcept {
   constexpr std::uint64_t k24Bits = 0xFFFFFF;
   return static_cast<std::uint64_t>(rule.kind) | static_cast<std::uint64_t>(rule.base) << 2 |
@@ -77,8 +76,9 @@ UnwindRule rule_for(std::uintptr_t address) noexcept {
     const std::uintptr_t key = entry.address.load(std::memory_order_relaxed);
     if (key == address) {
       const std::uint64_t word = entry.rule.load(std::memory_order_relaxed);
-      if (word != 0 && static_cast<std::uint8_t>(word >> 8) == generation) [[likely]]
+      if (word != 0 && static_cast<std::uint8_t>(word >> 8) == generation) [[likely]] {
         return unpack(word);
+      }
       free = &entry;
       break;
     }

@@ -36,9 +36,8 @@ extern "C" {
 
 std::size_t arena_scan() {
   std::size_t leaked = 0;
-  api::scan_process(api::scan_settings(), [&](const scan::Verdict& verdict) {
-    leaked = verdict.direct.objects + verdict.indirect.objects;
-  });
+  api::scan_process(api::scan_settings(),
+                    [&](const scan::Verdict& verdict) { leaked = verdict.direct.objects + verdict.indirect.objects; });
   return leaked;
 }
 

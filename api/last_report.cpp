@@ -12,7 +12,7 @@ namespace arenascan::api {
 namespace {
 
 constinit std::mutex g_mutex;
-bool g_has_verdict = false;                                        // g_mutex
+bool g_has_verdict = false;                                         // g_mutex
 alignas(scan::Verdict) std::byte g_storage[sizeof(scan::Verdict)];  // g_mutex; never destroyed
 
 }  // namespace

@@ -17,7 +17,8 @@ void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* 
 template <typename Visit>
 void scan_process(const scan::ScanSettings& settings, Visit&& visit) noexcept {
   scan_process(
-      settings, [](const scan::Verdict& verdict, void* argument) { (*static_cast<Visit*>(argument))(verdict); }, &visit);
+      settings, [](const scan::Verdict& verdict, void* argument) { (*static_cast<Visit*>(argument))(verdict); },
+      &visit);
 }
 
 // Writes the last verdict as text. Returns 0 or an errno value: ENOENT when there was no scan yet.

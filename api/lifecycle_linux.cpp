@@ -4,12 +4,12 @@
 // handlers, as early as it can, so that they are the last to lock and the first to unlock.
 //
 // Fork: every lock of the library is held across the fork, in the lock order of scanner.h, so the child finds all of
-// them free and everything they guard whole. Caches of threads that do not exist in the child are left as they are: what
-// they own stays valid, can be freed and is scanned, but nothing more is taken from their pages.
+// them free and everything they guard whole. Caches of threads that do not exist in the child are left as they are:
+// what they own stays valid, can be freed and is scanned, but nothing more is taken from their pages.
 //
-// End: the destructor scans while everything is still in place, then registers the report with the C library, which runs
-// handlers registered during exit after all destructors. So no other destructor is cut off; buffered output is flushed
-// before the process leaves with the option's exit code.
+// End: the destructor scans while everything is still in place, then registers the report with the C library, which
+// runs handlers registered during exit after all destructors. So no other destructor is cut off; buffered output is
+// flushed before the process leaves with the option's exit code.
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -13,7 +13,8 @@ using arenascan::api::Origin;
 namespace {
 
 void* or_enomem(void* object) noexcept {
-  if (object == nullptr) [[unlikely]] errno = ENOMEM;
+  if (object == nullptr) [[unlikely]]
+    errno = ENOMEM;
   return object;
 }
 

@@ -72,7 +72,8 @@ bool aligned_delete_array_is_ours() noexcept {
 void* allocate_or_throw(size_t bytes, align_val_t alignment, const Origin& origin) {
   for (;;) {
     void* const object = arenascan::api::allocate_aligned(bytes, static_cast<size_t>(alignment), origin);
-    if (object != nullptr) [[likely]] return object;
+    if (object != nullptr) [[likely]]
+      return object;
     const std::new_handler handler = std::get_new_handler();
     if (handler == nullptr) throw std::bad_alloc();
     handler();
@@ -109,9 +110,8 @@ ARENA_NEW operator new(size_t bytes, align_val_t alignment) {
 }
 
 ARENA_NEW operator new[](size_t bytes, align_val_t alignment) {
-  return aligned_new_is_ours()
-             ? allocate_or_throw(bytes, alignment, ARENA_ORIGIN(&arenascan_own_new_array_aligned))
-             : ::operator new(bytes, alignment);
+  return aligned_new_is_ours() ? allocate_or_throw(bytes, alignment, ARENA_ORIGIN(&arenascan_own_new_array_aligned))
+                               : ::operator new(bytes, alignment);
 }
 
 ARENA_NEW operator new(size_t bytes, const nothrow_t&) noexcept {

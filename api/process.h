@@ -31,10 +31,10 @@ struct Process {
 
 struct ThreadState {
   alloc::ThreadCache* cache = nullptr;
-  std::uint32_t disabled = 0;         // depth of arena_disable
-  std::uint8_t destructor_rounds = 0; // how often the key's destructor has run
-  bool ended = false;                 // the cache went back for good
-  bool capturing = false;             // inside a stack walk: an allocation there gets no stack
+  std::uint32_t disabled = 0;          // depth of arena_disable
+  std::uint8_t destructor_rounds = 0;  // how often the key's destructor has run
+  bool ended = false;                  // the cache went back for good
+  bool capturing = false;              // inside a stack walk: an allocation there gets no stack
 };
 
 // The process's state, set up before it is returned for the first time.

@@ -20,7 +20,8 @@ using alloc::StackId;
 
 namespace {
 
-// What a static link must take along although nothing calls it by name: fork handlers and the scan at exit, thread stacks.
+// What a static link must take along although nothing calls it by name: fork handlers and the scan at exit, thread
+// stacks.
 [[gnu::used]] const void* const kKeep[] = {&kLifecycle, reinterpret_cast<const void*>(&pthread_create)};
 
 constexpr std::size_t kStackTableBytes = std::size_t{1} << 30;
@@ -52,7 +53,8 @@ pthread_key_t g_cache_key;
 void end_thread(void* cache) noexcept {
   ThreadState& thread = t_state;
   alloc::meta_end_thread();
-  if (++thread.destructor_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(g_cache_key, cache) == 0) return;
+  if (++thread.destructor_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(g_cache_key, cache) == 0)
+    return;
   thread.cache = nullptr;
   thread.ended = true;
   g_process.value.heap.release_cache(*static_cast<alloc::ThreadCache*>(cache));
@@ -101,11 +103,13 @@ alloc::Heap::Allocation allocate_any(std::size_t bytes, std::size_t alignment, c
   ThreadState& thread = t_state;
   alloc::Heap& heap = g_process.value.heap;
   alloc::ThreadCache* cache = thread.cache;
-  if (cache == nullptr) [[unlikely]] cache = take_cache(thread);
+  if (cache == nullptr) [[unlikely]]
+    cache = take_cache(thread);
   const Birth birth{capture(thread, origin), heap.stamp()};
   const std::uint8_t flags = thread.disabled != 0 ? alloc::state::kNotLeak : 0;
   if (cache != nullptr) [[likely]] {
-    if (alignment > alloc::kGranuleBytes) [[unlikely]] return heap.allocate_slow(*cache, bytes, alignment, birth, flags);
+    if (alignment > alloc::kGranuleBytes) [[unlikely]]
+      return heap.allocate_slow(*cache, bytes, alignment, birth, flags);
     return {heap.allocate(*cache, bytes, birth, flags), false};
   }
   const std::scoped_lock guard(g_late_mutex);
@@ -117,7 +121,8 @@ alloc::Heap::Allocation allocate_any(std::size_t bytes, std::size_t alignment, c
 }  // namespace
 
 Process& process() noexcept {
-  if (g_set_up.load(std::memory_order_acquire) != SetUp::kDone) [[unlikely]] set_up();
+  if (g_set_up.load(std::memory_order_acquire) != SetUp::kDone) [[unlikely]]
+    set_up();
   return g_process.value;
 }
 

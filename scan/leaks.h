@@ -1,16 +1,16 @@
 // From orphans at rest to leaks: which are direct, which only hang from another leak, and which belong together.
 //
-// A leaked list or tree should be reported by its head. Of the orphans that can be reached from other orphans only those
-// are direct leaks that nothing outside their own cycle points to, one for each cycle:
+// A leaked list or tree should be reported by its head. Of the orphans that can be reached from other orphans only
+// those are direct leaks that nothing outside their own cycle points to, one for each cycle:
 //
 //     a list whose head is gone    1 direct, the rest indirect
 //     a cycle, with what it holds  1 direct, the rest indirect
 //     an object that points to itself: direct
 //
 // Two depth-first walks find them. The first notes the order in which orphans are finished; the second starts from the
-// orphan finished last, then from the last one finished that was not seen yet, and so on. Whatever nothing else leads to
-// is finished after all that it leads to, so each start of the second walk is a direct leak and all others are indirect.
-// (It is the first half of Kosaraju's algorithm for strongly connected components.)
+// orphan finished last, then from the last one finished that was not seen yet, and so on. Whatever nothing else leads
+// to is finished after all that it leads to, so each start of the second walk is a direct leak and all others are
+// indirect. (It is the first half of Kosaraju's algorithm for strongly connected components.)
 //
 // Threads: the scanner's. Called by: scanner.
 #pragma once
@@ -43,10 +43,12 @@ struct OrphanGraph {
   alloc::MetaVector<std::uint32_t> first;
   alloc::MetaVector<std::uint32_t> targets;
 
-  [[nodiscard]] bool build(alloc::HeapView heap, const Marker& marker, const OrphanList& orphans) noexcept;  // false: no memory
+  [[nodiscard]] bool build(alloc::HeapView heap, const Marker& marker,
+                           const OrphanList& orphans) noexcept;  // false: no memory
 };
 
-// For each orphan of the graph, whether it is a direct leak, into `direct` (one byte each). False when there is no memory.
+// For each orphan of the graph, whether it is a direct leak, into `direct` (one byte each). False when there is no
+// memory.
 [[nodiscard]] bool find_direct(const OrphanGraph& graph, alloc::MetaVector<std::uint8_t>& direct) noexcept;
 
 // Adds an orphan to the groups under construction; see finish_groups. False when there is no memory.

@@ -21,8 +21,8 @@ struct Mapping {
   bool readable = false;
   bool writable = false;
   bool shared = false;
-  bool file = false;      // backed by a file
-  bool special = false;   // a device, or the kernel's own ([vdso], [vvar], ...)
+  bool file = false;     // backed by a file
+  bool special = false;  // a device, or the kernel's own ([vdso], [vvar], ...)
 };
 
 using MappingList = alloc::MetaVector<Mapping>;

@@ -112,7 +112,8 @@ bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* a
   std::uintptr_t at = range.begin & ~(alloc::kOsPageBytes - 1);
   AddressRange run{at, at};
   while (at < range.end) {
-    const std::size_t count = std::min(entries.size(), (range.end - at + alloc::kOsPageBytes - 1) / alloc::kOsPageBytes);
+    const std::size_t count =
+        std::min(entries.size(), (range.end - at + alloc::kOsPageBytes - 1) / alloc::kOsPageBytes);
     if (!pagemap.read_at(entries.data(), count * sizeof(entries[0]), at / alloc::kOsPageBytes * sizeof(entries[0]))) {
       return false;
     }

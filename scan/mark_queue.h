@@ -1,8 +1,8 @@
 // The grey objects that wait to be read: a stack in the tool's own memory, eight bytes an object.
 //
-// A Page is aligned to 64 bytes and lies below 2^48, and an index is below 2^16, so page and index fit one word. When the
-// tool's memory runs out the object is not queued, stays grey, and the queue remembers that it overflowed: the marker
-// then looks for grey objects in the pages themselves.
+// A Page is aligned to 64 bytes and lies below 2^48, and an index is below 2^16, so page and index fit one word. When
+// the tool's memory runs out the object is not queued, stays grey, and the queue remembers that it overflowed: the
+// marker then looks for grey objects in the pages themselves.
 //
 // Threads: the scanner's.
 #pragma once

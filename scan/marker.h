@@ -11,7 +11,8 @@
 // Legal sequence: begin, then the others in any order and number; the mark is finished after a drain.
 // Invariant after drain: no object is grey; every object that a black one points to is black.
 //
-// Threads: the scanner's, with the heap's lock held. Exact only while the world is stopped (or nobody else uses the heap).
+// Threads: the scanner's, with the heap's lock held. Exact only while the world is stopped (or nobody else uses the
+// heap).
 #pragma once
 
 #include <cstdint>
@@ -63,11 +64,11 @@ class Marker {
   std::span<const AddressRange> unreadable_;
 };
 
-// The words are read while other code may be writing them, and belong to nobody's object as far as the language can see:
-// relaxed atomic loads, out of the sanitizers' sight.
+// The words are read while other code may be writing them, and belong to nobody's object as far as the language can
+// see: relaxed atomic loads, out of the sanitizers' sight.
 template <typename Visit>
-[[gnu::no_sanitize("address", "thread")]] void Marker::visit_words(std::uintptr_t begin, std::uintptr_t end,
-                                                                   Visit&& visit) noexcept {
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void Marker::visit_words(std::uintptr_t begin, std::uintptr_t end,
+                                                                               Visit&& visit) noexcept {
   constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
   begin = (begin + kWord - 1) & ~(kWord - 1);
   end &= ~(kWord - 1);

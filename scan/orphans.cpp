@@ -21,8 +21,8 @@ const std::uint8_t* plain(const std::atomic<std::uint8_t>* bytes) noexcept {
   return reinterpret_cast<const std::uint8_t*>(bytes);
 }
 
-[[gnu::no_sanitize("thread")]] std::uint64_t white_mask_sse2(const std::uint8_t* states, const std::uint8_t* marks,
-                                                             Epoch epoch) noexcept {
+[[gnu::no_sanitize_thread]] std::uint64_t white_mask_sse2(const std::uint8_t* states, const std::uint8_t* marks,
+                                                          Epoch epoch) noexcept {
   const __m128i occupancy = _mm_set1_epi8(alloc::state::kOccupancyMask);
   const __m128i allocated = _mm_set1_epi8(alloc::state::kAllocated);
   const __m128i epoch_bits = _mm_set1_epi8(kMarkEpochBits);
@@ -39,9 +39,9 @@ const std::uint8_t* plain(const std::atomic<std::uint8_t>* bytes) noexcept {
   return mask;
 }
 
-[[gnu::target("avx2"), gnu::no_sanitize("thread")]] std::uint64_t white_mask_avx2(const std::uint8_t* states,
-                                                                                  const std::uint8_t* marks,
-                                                                                  Epoch epoch) noexcept {
+[[gnu::target("avx2"), gnu::no_sanitize_thread]] std::uint64_t white_mask_avx2(const std::uint8_t* states,
+                                                                               const std::uint8_t* marks,
+                                                                               Epoch epoch) noexcept {
   const __m256i occupancy = _mm256_set1_epi8(alloc::state::kOccupancyMask);
   const __m256i allocated = _mm256_set1_epi8(alloc::state::kAllocated);
   const __m256i epoch_bits = _mm256_set1_epi8(kMarkEpochBits);

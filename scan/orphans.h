@@ -6,9 +6,9 @@
 //     white = allocated and not of this epoch and born before the scan
 //
 // An orphan whose contents change although nothing reaches it has a pointer somewhere the scan does not look (a kernel
-// structure, another process, an encoded word). So each orphan is hashed (XXH3): against its hash of the scan before, or,
-// when it is seen for the first time, against a second look a little later. kmemleak does the same with CRC-32 between
-// its scans.
+// structure, another process, an encoded word). So each orphan is hashed (XXH3): against its hash of the scan before,
+// or, when it is seen for the first time, against a second look a little later. kmemleak does the same with CRC-32
+// between its scans.
 //
 // Invariants
 //   1. An orphan is known by address and birth: a new object in the slot of an old orphan is another orphan.
@@ -39,7 +39,8 @@ struct Orphan {
   bool changed = false;     // two looks differed
   bool reported = false;    // was a leak in an earlier scan
 
-  // Whether the slot still holds the object. State before birth: the acquire of a new tenant's state shows its birth too.
+  // Whether the slot still holds the object. State before birth: the acquire of a new tenant's state shows its birth
+  // too.
   [[nodiscard]] bool is_same_object() const noexcept {
     return alloc::state::is_allocated(object.state()) && object.birth().pack() == birth;
   }
@@ -57,7 +58,8 @@ void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;
 // is no longer there. `marker` knows which ranges cannot be read.
 [[nodiscard]] bool look(Orphan& orphan, const Marker& marker) noexcept;
 
-// The bits of the slots `first` to `first + 63` of a page that are white. By vector compare; `first` is a multiple of 64.
+// The bits of the slots `first` to `first + 63` of a page that are white. By vector compare; `first` is a multiple
+// of 64.
 std::uint64_t white_mask(const alloc::Page& page, std::uint32_t first, Epoch epoch) noexcept;
 
 }  // namespace arenascan::scan

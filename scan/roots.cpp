@@ -21,8 +21,9 @@ AddressRange intersection(AddressRange a, AddressRange b) noexcept {
 // Calls visit(part) for what is left of `range` without the sorted, disjoint `holes`.
 template <typename Visit>
 void for_each_part_outside(AddressRange range, const alloc::MetaVector<AddressRange>& holes, Visit&& visit) noexcept {
-  const AddressRange* hole = std::upper_bound(holes.begin(), holes.end(), range.begin,
-                                              [](std::uintptr_t begin, const AddressRange& h) { return begin < h.end; });
+  const AddressRange* hole =
+      std::upper_bound(holes.begin(), holes.end(), range.begin,
+                       [](std::uintptr_t begin, const AddressRange& h) { return begin < h.end; });
   for (; hole != holes.end() && hole->begin < range.end; ++hole) {
     if (hole->begin > range.begin) visit(AddressRange{range.begin, hole->begin});
     range.begin = std::max(range.begin, hole->end);
@@ -130,8 +131,7 @@ void RootCollector::add_thread(const StoppedThread& thread, const ThreadRegistry
   }
   const AddressRange rest{std::max(from, mapping->range.begin), mapping->range.end};
   const std::uintptr_t descriptor_page = thread.thread_pointer & ~(alloc::kOsPageBytes - 1);
-  const std::uintptr_t split =
-      contains(rest, thread.thread_pointer) ? std::max(descriptor_page, rest.begin) : rest.end;
+  const std::uintptr_t split = contains(rest, thread.thread_pointer) ? std::max(descriptor_page, rest.begin) : rest.end;
   add({rest.begin, split}, RootKind::kStack);
   add({split, rest.end}, RootKind::kTls);
   claim(mapping->range);

@@ -1,8 +1,8 @@
 // What is scanned without being reachable from anything.
 //
 // The truth is /proc/self/maps, read while the world is stopped: whatever private memory is mapped and readable then is
-// a root unless it is known to be dead or the tool's own. What a piece of memory *is* only decides which switch turns it
-// off:
+// a root unless it is known to be dead or the tool's own. What a piece of memory *is* only decides which switch turns
+// it off:
 //
 //     mapping contains ...                          becomes
 //     a thread's stack pointer                      [stack pointer - red zone, first frame)      stack
@@ -77,7 +77,8 @@ class RootCollector {
   // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. The registry's lock is held.
   [[nodiscard]] Incomplete collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                  const StoppedThread& self, const ThreadRegistry& registry,
-                                                 std::span<const AddressRange> never, AddressRange heap_in_use) noexcept;
+                                                 std::span<const AddressRange> never,
+                                                 AddressRange heap_in_use) noexcept;
 
   [[nodiscard]] std::span<const RootRange> roots() const noexcept { return {roots_.begin(), roots_.size()}; }
 

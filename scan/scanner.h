@@ -10,8 +10,8 @@
 //   hold       what changed orphans point to is reached, too    -- short second pause, when there are any --
 //   classify   direct and indirect, groups
 //
-// All of it runs on a stack of the scanner's own, so that nothing it handles (addresses of objects, of pages) is left behind
-// on the caller's stack, where the next scan, or a forked child's, would take it for pointers.
+// All of it runs on a stack of the scanner's own, so that nothing it handles (addresses of objects, of pages) is left
+// behind on the caller's stack, where the next scan, or a forked child's, would take it for pointers.
 //
 // A heap has one Scanner. The process's scanner has a Surroundings: other threads to stop, roots to find. A private
 // heap's has none: its roots are the ranges registered with it, and the caller answers for nobody using it meanwhile.

@@ -26,9 +26,9 @@
 namespace arenascan::scan {
 
 struct StackEntry {
-  std::uintptr_t begin = 0;           // lowest address, above the guard
-  std::uintptr_t end = 0;             // end of the mapping; thread-local storage and the descriptor lie just below it
-  std::uintptr_t first_frame = 0;     // frame of the function the thread started in: stack below, thread-local data above
+  std::uintptr_t begin = 0;        // lowest address, above the guard
+  std::uintptr_t end = 0;          // end of the mapping; thread-local storage and the descriptor lie just below it
+  std::uintptr_t first_frame = 0;  // frame of the function the thread started in: stack below, thread-local data above
   std::uintptr_t thread_pointer = 0;  // address of the thread's descriptor
   bool inherited = false;             // its thread did not survive a fork
 };

@@ -13,11 +13,11 @@
 namespace arenascan::scan {
 
 enum class Incomplete : std::uint8_t {
-  kNo,               // the verdict is whole
-  kNoMemory,         // the scanner's own memory ran out
-  kThreadNotStopped, // a thread did not answer in time; `incomplete_thread` tells which
-  kSignalTaken,      // the program took over the signal that stops threads
-  kMapsUnreadable,   // /proc/self/maps or /proc/self/task could not be read
+  kNo,                // the verdict is whole
+  kNoMemory,          // the scanner's own memory ran out
+  kThreadNotStopped,  // a thread did not answer in time; `incomplete_thread` tells which
+  kSignalTaken,       // the program took over the signal that stops threads
+  kMapsUnreadable,    // /proc/self/maps or /proc/self/task could not be read
 };
 
 // One line of words for people.
@@ -26,7 +26,7 @@ const char* to_text(Incomplete reason) noexcept;
 // Objects of one kind that were allocated from one call stack.
 struct Group {
   alloc::StackId stack = alloc::kNoStack;
-  bool direct = true;          // no other leaked object points to it
+  bool direct = true;  // no other leaked object points to it
   std::uint64_t objects = 0;
   std::uint64_t bytes = 0;     // as requested by the program
   std::uintptr_t example = 0;  // address of one of them
@@ -41,18 +41,18 @@ struct Verdict {
   Incomplete incomplete = Incomplete::kNo;
   int incomplete_thread = 0;
 
-  Count seen;      // allocated when the world stood still
-  Count reached;   // of them, reached from the roots
-  Count orphans;   // not reached
-  Count changed;   // orphans that somebody still writes to, and what they hold
-  Count direct;    // leaks, split
+  Count seen;     // allocated when the world stood still
+  Count reached;  // of them, reached from the roots
+  Count orphans;  // not reached
+  Count changed;  // orphans that somebody still writes to, and what they hold
+  Count direct;   // leaks, split
   Count indirect;
-  Count fresh;     // leaks that the scan before did not know
+  Count fresh;  // leaks that the scan before did not know
 
   std::uint64_t root_bytes = 0;
   unsigned threads = 0;  // that were stopped
 
-  std::uint64_t prepare_ns = 0;   // listing roots and threads
+  std::uint64_t prepare_ns = 0;  // listing roots and threads
   std::uint64_t mark_ns = 0;
   std::uint64_t white_ns = 0;     // finding white objects
   std::uint64_t classify_ns = 0;  // checksums, second look, grouping

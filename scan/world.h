@@ -36,9 +36,9 @@ namespace arenascan::scan {
 
 struct StoppedThread {
   int thread_id = 0;
-  std::uintptr_t stack_pointer = 0;   // of the interrupted code; the red zone lies below it
-  std::uintptr_t thread_pointer = 0;  // fs base: address of the thread descriptor
-  std::uintptr_t registers_begin = 0; // where the registers were saved
+  std::uintptr_t stack_pointer = 0;    // of the interrupted code; the red zone lies below it
+  std::uintptr_t thread_pointer = 0;   // fs base: address of the thread descriptor
+  std::uintptr_t registers_begin = 0;  // where the registers were saved
   std::uintptr_t registers_end = 0;
 };
 
@@ -68,9 +68,9 @@ class World {
   std::size_t count_ = 0;
 };
 
-// Saves the registers that a caller may keep pointers in on the stack, changes over to the stack that ends at `stack_end`
-// and calls `body` there with the address the registers were saved at: from that address upwards the caller's stack holds
-// everything the calling thread can reach, and nothing that `body` leaves behind.
+// Saves the registers that a caller may keep pointers in on the stack, changes over to the stack that ends at
+// `stack_end` and calls `body` there with the address the registers were saved at: from that address upwards the
+// caller's stack holds everything the calling thread can reach, and nothing that `body` leaves behind.
 void call_with_registers_saved(void (*body)(std::uintptr_t stack_pointer, void* argument), void* argument,
                                std::uintptr_t stack_end) noexcept asm("arenascan_call_with_registers_saved");
 

@@ -21,8 +21,9 @@ namespace {
 // One for each thread of a stop. Everything but `answer` is written by one side before, and read by the other after, an
 // exchange through `answer`.
 struct alignas(64) Slot {
-  std::atomic<std::uint32_t> generation;  // writer: scanner, before the signal is queued; reader: handler. The queue orders them
-  std::atomic<std::uint32_t> answer;      // writer: handler, release, when `thread` is filled in; reader: scanner, acquire
+  std::atomic<std::uint32_t>
+      generation;  // writer: scanner, before the signal is queued; reader: handler. The queue orders them
+  std::atomic<std::uint32_t> answer;  // writer: handler, release, when `thread` is filled in; reader: scanner, acquire
   int thread_id;
   StoppedThread thread;
 };
@@ -49,9 +50,10 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
   return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
 }
 
-// The frame's vector state begins where fpregs points; its size stands in the bytes that the kernel reserves for itself.
+// The frame's vector state begins where fpregs points; its size stands in the bytes that the kernel reserves for
+// itself.
 std::uintptr_t end_of_saved_registers(const ucontext_t& context) noexcept {
-  constexpr std::uint32_t kMagic = 0x46505853;     // FP_XSTATE_MAGIC1 of the kernel's signal frame
+  constexpr std::uint32_t kMagic = 0x46505853;  // FP_XSTATE_MAGIC1 of the kernel's signal frame
   constexpr std::size_t kLegacyBytes = 512;
   constexpr std::size_t kSoftwareOffset = 464;
   constexpr std::uint32_t kLargestBytes = 1 << 16;
@@ -96,14 +98,16 @@ void wait_while_stopped(int, siginfo_t* info, void* opaque) {
 bool prepare_slots(std::size_t count) noexcept {
   if (g_slots == nullptr) {
     g_slots = static_cast<Slot*>(alloc::os_reserve(kMaxThreads * sizeof(Slot), alloc::kOsPageBytes));
-    g_stopped = static_cast<StoppedThread*>(alloc::os_reserve(kMaxThreads * sizeof(StoppedThread), alloc::kOsPageBytes));
+    g_stopped =
+        static_cast<StoppedThread*>(alloc::os_reserve(kMaxThreads * sizeof(StoppedThread), alloc::kOsPageBytes));
     if (g_slots == nullptr || g_stopped == nullptr) return false;
   }
   if (count <= g_slots_committed) return true;
   if (count > kMaxThreads) return false;
   const std::size_t target = count < 512 ? 512 : kMaxThreads;
   if (!alloc::os_commit(g_slots, target * sizeof(Slot))) return false;
-  if (!alloc::os_commit(g_stopped, (target * sizeof(StoppedThread) + alloc::kOsPageBytes - 1) & ~(alloc::kOsPageBytes - 1))) {
+  if (!alloc::os_commit(g_stopped,
+                        (target * sizeof(StoppedThread) + alloc::kOsPageBytes - 1) & ~(alloc::kOsPageBytes - 1))) {
     return false;
   }
   g_slots_committed = target;
@@ -119,7 +123,8 @@ Incomplete prepare_signal(int wanted) noexcept {
     return current.sa_sigaction == wait_while_stopped ? Incomplete::kNo : Incomplete::kSignalTaken;
   }
   for (int signal = wanted != 0 ? wanted : SIGRTMAX - kSignalsBelowTop; signal >= SIGRTMIN; --signal) {
-    if (sigaction(signal, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 || current.sa_handler != SIG_DFL) {
+    if (sigaction(signal, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 ||
+        current.sa_handler != SIG_DFL) {
       if (wanted != 0) return Incomplete::kSignalTaken;
       continue;
     }
@@ -157,7 +162,8 @@ bool has_ended(int thread_id) noexcept {
   if (length <= 0) return true;
   const std::string_view stat(text, static_cast<std::size_t>(length));
   const std::size_t state = stat.rfind(") ");
-  return state != std::string_view::npos && state + 2 < stat.size() && (stat[state + 2] == 'Z' || stat[state + 2] == 'X');
+  return state != std::string_view::npos && state + 2 < stat.size() &&
+         (stat[state + 2] == 'Z' || stat[state + 2] == 'X');
 }
 
 // Calls visit(thread id) for each entry of /proc/self/task until it returns false. False when it cannot be read.
@@ -296,7 +302,8 @@ void World::resume() noexcept {
 }
 
 StoppedThread calling_thread(std::uintptr_t stack_pointer) noexcept {
-  return {alloc::os_thread_id(), stack_pointer, own_thread_pointer(), stack_pointer, stack_pointer + kSavedRegisterBytes};
+  return {alloc::os_thread_id(), stack_pointer, own_thread_pointer(), stack_pointer,
+          stack_pointer + kSavedRegisterBytes};
 }
 
 }  // namespace arenascan::scan

@@ -18,12 +18,13 @@
 extern "C" {
 #endif
 
-/* What a scan should do. Set `size` to sizeof(struct arena_scan_options) and everything else to 0 for the defaults, which
- * are the process's options. */
+/* What a scan should do. Set `size` to sizeof(struct arena_scan_options) and everything else to 0 for the defaults,
+ * which are the process's options. */
 struct arena_scan_options {
   size_t size;
-  uint32_t born_since;     /* only objects allocated since this arena_mark() are counted as leaks; 0: all */
-  uint32_t second_look_ms; /* pause before orphans seen for the first time are looked at again; 0: the process's option */
+  uint32_t born_since; /* only objects allocated since this arena_mark() are counted as leaks; 0: all */
+  uint32_t
+      second_look_ms; /* pause before orphans seen for the first time are looked at again; 0: the process's option */
 };
 
 struct arena_count {
@@ -46,14 +47,14 @@ struct arena_scan_result {
   int incomplete_thread;      /* kernel thread id */
   const char* incomplete_why; /* a static text; empty when complete */
 
-  struct arena_count seen;     /* allocated */
-  struct arena_count reached;  /* from the roots */
-  struct arena_count orphans;  /* not reached */
-  struct arena_count changed;  /* orphans still written to, and what they hold: not leaks */
-  struct arena_count leaked;   /* direct and indirect */
-  struct arena_count direct;   /* no other leaked object points to them */
+  struct arena_count seen;    /* allocated */
+  struct arena_count reached; /* from the roots */
+  struct arena_count orphans; /* not reached */
+  struct arena_count changed; /* orphans still written to, and what they hold: not leaks */
+  struct arena_count leaked;  /* direct and indirect */
+  struct arena_count direct;  /* no other leaked object points to them */
   struct arena_count indirect;
-  struct arena_count fresh;    /* leaks that the scan before did not know */
+  struct arena_count fresh; /* leaks that the scan before did not know */
 
   uint64_t root_bytes; /* read as roots */
   unsigned threads;    /* stopped, the calling one not counted */
@@ -96,12 +97,13 @@ int arena_no_scan(const void* p);
 int arena_add_root(const void* p, size_t size);
 int arena_remove_root(const void* p, size_t size);
 
-/* What the calling thread allocates between them is never a leak. Nestable. arena_enable without arena_disable aborts. */
+/* What the calling thread allocates between them is never a leak. Nestable. arena_enable without arena_disable aborts.
+ */
 void arena_disable(void);
 void arena_enable(void);
 
-/* A private heap: its only roots are the ranges registered with it. No stacks, no registers, no other threads are looked
- * at, so a scan is exact. One thread at a time may use a heap; different heaps are independent. */
+/* A private heap: its only roots are the ranges registered with it. No stacks, no registers, no other threads are
+ * looked at, so a scan is exact. One thread at a time may use a heap; different heaps are independent. */
 typedef struct arena_heap arena_heap;
 
 /* A heap of at most `max_bytes` (0: 16 GiB of address space). Null with errno ENOMEM. */
@@ -125,7 +127,8 @@ int arena_heap_remove_root(arena_heap* heap, const void* p, size_t size);
 /* Scans the heap; `result` may be null. Returns the number of leaked objects. */
 size_t arena_heap_scan(arena_heap* heap, struct arena_scan_result* result);
 
-/* Options that the program brings along, in the form of ARENASCAN_OPTIONS, which overrides them. The program defines it. */
+/* Options that the program brings along, in the form of ARENASCAN_OPTIONS, which overrides them. The program defines
+ * it. */
 const char* arena_default_options(void);
 
 #ifdef __cplusplus

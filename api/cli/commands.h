@@ -13,8 +13,8 @@ struct RunRequest {
   std::string log;                   // file for the reports; empty: standard error
 };
 
-// Runs a program under the library, waits for it, prints the reports of all its processes. Returns the program's status;
-// 128 + n for signal n; 127, 126, 125 when it could not be started: not found, not executable, anything else.
+// Runs a program under the library, waits for it, prints the reports of all its processes. Returns the program's
+// status; 128 + n for signal n; 127, 126, 125 when it could not be started: not found, not executable, anything else.
 int run(const RunRequest& request);
 
 // Answers questions about code addresses on standard input until it ends; see symbolize.cpp for the form.

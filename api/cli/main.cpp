@@ -11,11 +11,14 @@ int main(int argc, char** argv) {
 
   RunRequest request;
   CLI::App* const run_command = app.add_subcommand("run", "Run a program under the scanner and print what it leaks");
-  run_command->add_option("-o,--option", request.options, "An option of the library, key=value (repeatable; help=1 lists them)")
+  run_command
+      ->add_option("-o,--option", request.options,
+                   "An option of the library, key=value (repeatable; help=1 lists them)")
       ->take_all()
       ->expected(1);
   run_command->add_option("--log", request.log, "Write the reports to this file instead of standard error");
-  run_command->add_option("--library", request.library, "The library to preload instead of the one beside this command");
+  run_command->add_option("--library", request.library,
+                          "The library to preload instead of the one beside this command");
   run_command->add_option("program", request.program, "The program and its arguments, behind --")->required();
   run_command->positionals_at_end();
 

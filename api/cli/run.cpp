@@ -1,7 +1,7 @@
 // `arenascan run`: preloads the library into a program and collects the reports of the program and its children.
 //
-// Reports go to files in a private directory, one a process, because a program may have closed its standard error by the
-// time it is scanned. They are printed in the order in which they were finished.
+// Reports go to files in a private directory, one a process, because a program may have closed its standard error by
+// the time it is scanned. They are printed in the order in which they were finished.
 #include <elf.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -149,8 +149,9 @@ int run(const RunRequest& request) {
   }
   const std::optional<fs::path> library = find_library(request.library);
   if (!library) {
-    return fail(kCannotStart, request.library.empty() ? "libarenascan.so is not beside this command; name it with --library"
-                                                      : request.library + ": no such library");
+    return fail(kCannotStart, request.library.empty()
+                                  ? "libarenascan.so is not beside this command; name it with --library"
+                                  : request.library + ": no such library");
   }
   const TemporaryDirectory reports;
   if (reports.path().empty()) return fail(kCannotStart, "no temporary directory could be made for the reports");

@@ -33,7 +33,8 @@ struct Frame {
 
 std::string demangle(const char* name) {
   int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> plain(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
+  const std::unique_ptr<char, decltype(&std::free)> plain(abi::__cxa_demangle(name, nullptr, nullptr, &status),
+                                                          std::free);
   return status == 0 ? plain.get() : name;
 }
 
@@ -96,9 +97,10 @@ class Module {
     return nullptr;
   }
 
-  // `symbol` is what the symbol table calls the function that was not inlined: it knows the namespaces of functions that
-  // have no linkage name.
-  static void add_unit_frames(Dwarf_Die* unit, Dwarf_Addr in_file, const std::string& symbol, std::vector<Frame>& found) {
+  // `symbol` is what the symbol table calls the function that was not inlined: it knows the namespaces of functions
+  // that have no linkage name.
+  static void add_unit_frames(Dwarf_Die* unit, Dwarf_Addr in_file, const std::string& symbol,
+                              std::vector<Frame>& found) {
     Dwarf_Die* scopes = nullptr;
     const int count = dwarf_getscopes(unit, in_file, &scopes);
     const std::unique_ptr<Dwarf_Die, decltype(&std::free)> owner(scopes, std::free);

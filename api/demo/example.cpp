@@ -1,4 +1,5 @@
-// A program with threads and containers that leaks four times, in four ways, and has one object whose pointer is hidden.
+// A program with threads and containers that leaks four times, in four ways, and has one object whose pointer is
+// hidden.
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -54,7 +55,9 @@ void forget_a_buffer() {
 // No leak: the only pointer is kept as its complement, and a thread goes on writing to the object.
 std::uintptr_t g_hidden = 0;
 
-[[gnu::noinline]] void hide_a_counter() { g_hidden = ~reinterpret_cast<std::uintptr_t>(new std::atomic<long>[4]{}); }
+[[gnu::noinline]] void hide_a_counter() {
+  g_hidden = ~reinterpret_cast<std::uintptr_t>(new std::atomic<long>[4] {});
+}
 
 [[gnu::noinline]] void count_hidden() { ++reinterpret_cast<std::atomic<long>*>(~g_hidden)[1]; }
 
@@ -93,13 +96,13 @@ int main() {
   scrub_stack();
 
   const arena::report found = arena::scan();
-  std::printf("arena::scan() while the program runs: %llu objects, %llu reached, %llu leaked (%llu direct, %llu indirect), "
-              "%llu changed; longest pause %.2f ms\n",
-              static_cast<unsigned long long>(found.seen.objects), static_cast<unsigned long long>(found.reached.objects),
-              static_cast<unsigned long long>(found.leaked.objects), static_cast<unsigned long long>(found.direct.objects),
-              static_cast<unsigned long long>(found.indirect.objects),
-              static_cast<unsigned long long>(found.changed.objects),
-              static_cast<double>(found.longest_pause_ns) / 1e6);
+  std::printf(
+      "arena::scan() while the program runs: %llu objects, %llu reached, %llu leaked (%llu direct, %llu indirect), "
+      "%llu changed; longest pause %.2f ms\n",
+      static_cast<unsigned long long>(found.seen.objects), static_cast<unsigned long long>(found.reached.objects),
+      static_cast<unsigned long long>(found.leaked.objects), static_cast<unsigned long long>(found.direct.objects),
+      static_cast<unsigned long long>(found.indirect.objects), static_cast<unsigned long long>(found.changed.objects),
+      static_cast<double>(found.longest_pause_ns) / 1e6);
   std::fflush(stdout);
   arena::report::print(1);
   done = true;

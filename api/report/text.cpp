@@ -93,11 +93,11 @@ class TextReport {
   void write_frames(std::uintptr_t address) noexcept {
     place_ = modules_.find(address);
     address_ = address;
-    const bool known = !place_.path.empty() &&
-                       symbolizer_.symbolize(
-                           place_.path, place_.offset,
-                           [](const SourceFrame& frame, void* self) { static_cast<TextReport*>(self)->write_frame(frame); },
-                           this);
+    const bool known =
+        !place_.path.empty() &&
+        symbolizer_.symbolize(
+            place_.path, place_.offset,
+            [](const SourceFrame& frame, void* self) { static_cast<TextReport*>(self)->write_frame(frame); }, this);
     if (!known) write_frame({});
   }
 

@@ -58,7 +58,7 @@ int main() {
   CHECK(leaked_after(arena_not_leak, false, 0) == 1);  // what points to it is still lost
   CHECK(leaked_after(arena_ignore, true, 0) == 1);     // its contents are not read
   CHECK(leaked_after(arena_ignore, false, 50) == 1);
-  CHECK(leaked_after(arena_no_scan, true, 0) == 2);    // reported, and so is what it alone held
+  CHECK(leaked_after(arena_no_scan, true, 0) == 2);  // reported, and so is what it alone held
   CHECK(leaked_after(arena_no_scan, false, 0) == 2);
   test_disable();
 

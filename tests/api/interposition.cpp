@@ -1,4 +1,5 @@
-// The program's malloc and operator new reach this allocator, although libmimalloc.so, which defines both, is loaded too.
+// The program's malloc and operator new reach this allocator, although libmimalloc.so, which defines both, is loaded
+// too.
 #include <dlfcn.h>
 #include <link.h>
 
@@ -37,14 +38,40 @@ int main() {
   const auto is_mimallocs = reinterpret_cast<IsMimallocs>(dlsym(mimalloc, "mi_is_in_heap_region"));
   CHECK(is_mimallocs != nullptr);
 
-  for (const char* name : {"malloc", "calloc", "realloc", "reallocarray", "free", "memalign", "aligned_alloc",
-                           "posix_memalign", "valloc", "pvalloc", "malloc_usable_size", "free_sized",
-                           "free_aligned_sized", "cfree", "_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t",
-                           "_ZnwmSt11align_val_t", "_ZnamSt11align_val_t", "_ZnwmSt11align_val_tRKSt9nothrow_t",
-                           "_ZnamSt11align_val_tRKSt9nothrow_t", "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm",
-                           "_ZdlPvSt11align_val_t", "_ZdaPvSt11align_val_t", "_ZdlPvmSt11align_val_t",
-                           "_ZdaPvmSt11align_val_t", "_ZdlPvRKSt9nothrow_t", "_ZdaPvRKSt9nothrow_t",
-                           "_ZdlPvSt11align_val_tRKSt9nothrow_t", "_ZdaPvSt11align_val_tRKSt9nothrow_t"}) {
+  for (const char* name : {"malloc",
+                           "calloc",
+                           "realloc",
+                           "reallocarray",
+                           "free",
+                           "memalign",
+                           "aligned_alloc",
+                           "posix_memalign",
+                           "valloc",
+                           "pvalloc",
+                           "malloc_usable_size",
+                           "free_sized",
+                           "free_aligned_sized",
+                           "cfree",
+                           "_Znwm",
+                           "_Znam",
+                           "_ZnwmRKSt9nothrow_t",
+                           "_ZnamRKSt9nothrow_t",
+                           "_ZnwmSt11align_val_t",
+                           "_ZnamSt11align_val_t",
+                           "_ZnwmSt11align_val_tRKSt9nothrow_t",
+                           "_ZnamSt11align_val_tRKSt9nothrow_t",
+                           "_ZdlPv",
+                           "_ZdaPv",
+                           "_ZdlPvm",
+                           "_ZdaPvm",
+                           "_ZdlPvSt11align_val_t",
+                           "_ZdaPvSt11align_val_t",
+                           "_ZdlPvmSt11align_val_t",
+                           "_ZdaPvmSt11align_val_t",
+                           "_ZdlPvRKSt9nothrow_t",
+                           "_ZdaPvRKSt9nothrow_t",
+                           "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+                           "_ZdaPvSt11align_val_tRKSt9nothrow_t"}) {
     if (!is_ours(dlsym(RTLD_DEFAULT, name))) std::fprintf(stderr, "%s is not ours\n", name);
     CHECK(is_ours(dlsym(RTLD_DEFAULT, name)));
   }

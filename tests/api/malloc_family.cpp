@@ -49,7 +49,8 @@ void test_out_of_memory() {
 
 void test_alignment() {
   for (std::size_t alignment = 16; alignment <= std::size_t{1} << 22; alignment *= 2) {
-    for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{100}, std::size_t{5000}, std::size_t{200000}}) {
+    for (const std::size_t bytes :
+         {std::size_t{0}, std::size_t{1}, std::size_t{100}, std::size_t{5000}, std::size_t{200000}}) {
       void* p = nullptr;
       CHECK(posix_memalign(&p, alignment, bytes) == 0 && is_aligned(p, alignment));
       CHECK(malloc_usable_size(p) == bytes);
@@ -61,7 +62,8 @@ void test_alignment() {
     }
   }
   void* p = nullptr;
-  CHECK(posix_memalign(&p, 24, 8) == EINVAL && posix_memalign(&p, 4, 8) == EINVAL && posix_memalign(&p, 0, 8) == EINVAL);
+  CHECK(posix_memalign(&p, 24, 8) == EINVAL && posix_memalign(&p, 4, 8) == EINVAL &&
+        posix_memalign(&p, 0, 8) == EINVAL);
   volatile std::size_t odd = 48;
   errno = 0;
   CHECK(std::aligned_alloc(odd, 8) == nullptr && errno == EINVAL);

@@ -6,6 +6,12 @@
 
 #include "tests/check.h"
 
+// clang declares the sized forms only when asked to use them.
+void operator delete(void*, std::size_t) noexcept;
+void operator delete[](void*, std::size_t) noexcept;
+void operator delete(void*, std::size_t, std::align_val_t) noexcept;
+void operator delete[](void*, std::size_t, std::align_val_t) noexcept;
+
 namespace {
 
 volatile std::size_t g_huge = std::size_t{1} << 46;
@@ -34,7 +40,8 @@ struct alignas(256) Wide {
 
 void test_forms() {
   constexpr std::align_val_t kAlignment{128};
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{500}, std::size_t{70000}, std::size_t{1000000}}) {
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{1}, std::size_t{500}, std::size_t{70000}, std::size_t{1000000}}) {
     void* const plain[] = {::operator new(bytes), ::operator new[](bytes), ::operator new(bytes, std::nothrow),
                            ::operator new[](bytes, std::nothrow)};
     for (const void* p : plain) CHECK(p != nullptr && reinterpret_cast<std::uintptr_t>(p) % 16 == 0);
@@ -65,18 +72,18 @@ void test_forms() {
 void test_out_of_memory() {
   CHECK(throws_bad_alloc([] { g_block = ::operator new(g_huge); }));
   CHECK(throws_bad_alloc([] { g_block = ::operator new[](g_huge); }));
-  CHECK(throws_bad_alloc([] { g_block = ::operator new(g_huge, std::align_val_t{64}); }));
+  CHECK(throws_bad_alloc([] { g_block = ::operator new (g_huge, std::align_val_t{64}); }));
   CHECK(throws_bad_alloc([] { g_block = new char[g_huge]; }));
   CHECK(::operator new(g_huge, std::nothrow) == nullptr);
   CHECK(::operator new[](g_huge, std::nothrow) == nullptr);
-  CHECK(::operator new(g_huge, std::align_val_t{64}, std::nothrow) == nullptr);
+  CHECK(::operator new (g_huge, std::align_val_t{64}, std::nothrow) == nullptr);
 
   std::set_new_handler(give_up_the_third_time);
   CHECK(throws_bad_alloc([] { g_block = ::operator new(g_huge); }));
   CHECK(g_handler_calls == 3);
   std::set_new_handler(give_up_the_third_time);
   g_handler_calls = 0;
-  CHECK(::operator new(g_huge, std::nothrow) == nullptr && g_handler_calls == 3);
+  CHECK(::operator new(g_huge, std::nothrow) == nullptr&& g_handler_calls == 3);
 
   std::set_new_handler(throw_from_handler);
   int caught = 0;

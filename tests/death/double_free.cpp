@@ -1,4 +1,5 @@
-// dies: ^arenascan: double free of 0x[0-9a-f]+: a block of 40 bytes at 0x[0-9a-f]+ that is free already; allocated by 0x
+// dies: ^arenascan: double free of 0x[0-9a-f]+: a block of 40 bytes at 0x[0-9a-f]+ that is free already; allocated by
+// 0x
 #include <cstdlib>
 
 int main() {

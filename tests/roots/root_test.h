@@ -4,7 +4,8 @@
 //   off   with the kind's switch off, the scan must report the block although the pointer is there
 //
 // So a stray copy of the pointer (a stale stack slot, a register) makes the test fail, and so does a root kind that
-// keeps everything alive. Only blocks born since the test began are counted, because a switched-off kind uncovers others.
+// keeps everything alive. Only blocks born since the test began are counted, because a switched-off kind uncovers
+// others.
 #pragma once
 
 #include <unistd.h>

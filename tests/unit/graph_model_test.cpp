@@ -71,7 +71,9 @@ class Graph {
   }
 
   // A word that keeps nothing alive: small numbers, and addresses of the heap that hold no object.
-  std::uintptr_t noise() { return random_.one_in(2) ? random_.below(1 << 20) : alloc::HeapView(heap_).range().begin - 8; }
+  std::uintptr_t noise() {
+    return random_.one_in(2) ? random_.below(1 << 20) : alloc::HeapView(heap_).range().begin - 8;
+  }
 
   void wire() {
     for (Node& node : nodes_) {
@@ -156,8 +158,8 @@ class Graph {
       for (std::size_t b = 0; b < lost.size(); ++b) {
         const bool b_reaches_a = reaches[b][lost[a]] != 0;
         const bool a_reaches_b = reaches[a][lost[b]] != 0;
-        if (b_reaches_a && !a_reaches_b) is_source = false;              // held by another component
-        if (b_reaches_a && a_reaches_b && b < a) is_source = false;      // counted with an earlier member
+        if (b_reaches_a && !a_reaches_b) is_source = false;          // held by another component
+        if (b_reaches_a && a_reaches_b && b < a) is_source = false;  // counted with an earlier member
       }
       sources += is_source ? 1 : 0;
     }

@@ -139,7 +139,8 @@ class Model {
 
   void resize(Blocks::iterator block) {
     check(block->first, block->second);
-    const std::size_t bytes = std::max<std::size_t>(1, random_.one_in(2) ? random_size() : block->second.bytes + random_.below(64));
+    const std::size_t bytes =
+        std::max<std::size_t>(1, random_.one_in(2) ? random_size() : block->second.bytes + random_.below(64));
     if (!heap_.resize_in_place(reinterpret_cast<void*>(block->first), bytes, 0)) return;
     const std::uintptr_t address = block->first;
     live_bytes_ -= block->second.bytes;
