@@ -96,7 +96,7 @@ void add_quoted(FixedText& line, std::string_view text) noexcept {
 std::size_t edit_distance(std::string_view a, std::string_view b) noexcept {
   constexpr std::size_t kLongest = 32;
   if (a.size() > kLongest || b.size() > kLongest) return kLongest;
-  std::size_t row[kLongest + 1];
+  std::size_t row[kLongest + 1] = {};
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
     std::size_t diagonal = row[0];

@@ -13,8 +13,8 @@ using std::align_val_t;
 using std::nothrow_t;
 using std::size_t;
 
-#define ARENA_NEW [[gnu::weak]] void*
-#define ARENA_DELETE [[gnu::weak]] void
+#define ARENA_NEW [[gnu::weak, gnu::visibility("default")]] void*
+#define ARENA_DELETE [[gnu::weak, gnu::visibility("default")]] void
 
 ARENA_NEW operator new(size_t);
 ARENA_NEW operator new[](size_t);

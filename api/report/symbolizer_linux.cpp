@@ -20,7 +20,7 @@ namespace arenascan::api::report {
 namespace {
 
 constexpr int kAnswerTimeoutMs = 20'000;
-constexpr std::size_t kStackBytes = 64 * 1024;
+constexpr std::size_t kStackBytes = std::size_t{64} << 10;
 
 // Shared with the two children, which run in this process's memory.
 struct Launch {

@@ -21,30 +21,39 @@ bool is_zero(const void* p, std::size_t bytes) {
   return true;
 }
 
+// The functions behind pointers that the compiler cannot see through: it knows malloc and would reason failures away.
+void* (*volatile do_malloc)(std::size_t) = std::malloc;
+void* (*volatile do_calloc)(std::size_t, std::size_t) = std::calloc;
+void* (*volatile do_realloc)(void*, std::size_t) = std::realloc;
+void* (*volatile do_reallocarray)(void*, std::size_t, std::size_t) = reallocarray;
+void* (*volatile do_memalign)(std::size_t, std::size_t) = memalign;
+void* (*volatile do_aligned_alloc)(std::size_t, std::size_t) = std::aligned_alloc;
+void* (*volatile do_pvalloc)(std::size_t) = pvalloc;
+
 volatile std::size_t g_huge = SIZE_MAX / 2;  // volatile: compilers warn about the constants
 
 void test_out_of_memory() {
   for (const std::size_t bytes : {g_huge + 0, SIZE_MAX - 0, std::size_t{1} << 46}) {
     errno = 0;
-    CHECK(std::malloc(bytes) == nullptr && errno == ENOMEM);
+    CHECK(do_malloc(bytes) == nullptr && errno == ENOMEM);
     errno = 0;
-    CHECK(std::calloc(1, bytes) == nullptr && errno == ENOMEM);
+    CHECK(do_calloc(1, bytes) == nullptr && errno == ENOMEM);
     errno = 0;
-    CHECK(memalign(64, bytes) == nullptr && errno == ENOMEM);
-    void* p = std::malloc(10);
+    CHECK(do_memalign(64, bytes) == nullptr && errno == ENOMEM);
+    void* p = do_malloc(10);
     errno = 0;
-    CHECK(std::realloc(p, bytes) == nullptr && errno == ENOMEM);
+    CHECK(do_realloc(p, bytes) == nullptr && errno == ENOMEM);
     std::free(p);
     p = &p;
     errno = 0;
     CHECK(posix_memalign(&p, 64, bytes) == ENOMEM && errno == 0 && p == &p);
   }
   errno = 0;
-  CHECK(std::calloc(g_huge, 3) == nullptr && errno == ENOMEM);
+  CHECK(do_calloc(g_huge, 3) == nullptr && errno == ENOMEM);
   errno = 0;
-  CHECK(reallocarray(nullptr, g_huge, 3) == nullptr && errno == ENOMEM);
+  CHECK(do_reallocarray(nullptr, g_huge, 3) == nullptr && errno == ENOMEM);
   errno = 0;
-  CHECK(pvalloc(SIZE_MAX - 5) == nullptr && errno == ENOMEM);
+  CHECK(do_pvalloc(SIZE_MAX - 5) == nullptr && errno == ENOMEM);
 }
 
 void test_alignment() {
@@ -56,7 +65,7 @@ void test_alignment() {
       CHECK(malloc_usable_size(p) == bytes);
       std::memset(p, 1, bytes);
       std::free(p);
-      p = std::aligned_alloc(alignment, bytes);
+      p = do_aligned_alloc(alignment, bytes);
       CHECK(p != nullptr && is_aligned(p, alignment));
       std::free(p);
     }
@@ -66,14 +75,14 @@ void test_alignment() {
         posix_memalign(&p, 0, 8) == EINVAL);
   volatile std::size_t odd = 48;
   errno = 0;
-  CHECK(std::aligned_alloc(odd, 8) == nullptr && errno == EINVAL);
-  p = memalign(odd, 8);  // rounded up
+  CHECK(do_aligned_alloc(odd, 8) == nullptr && errno == EINVAL);
+  p = do_memalign(odd, 8);  // rounded up
   CHECK(p != nullptr && is_aligned(p, 64));
   std::free(p);
   p = valloc(10);
   CHECK(is_aligned(p, 4096));
   std::free(p);
-  p = pvalloc(10);
+  p = do_pvalloc(10);
   CHECK(is_aligned(p, 4096) && malloc_usable_size(p) == 4096);
   std::free(p);
 }
@@ -81,30 +90,30 @@ void test_alignment() {
 void test_contents() {
   for (int round = 0; round < 3; ++round) {  // the second time the memory has been used
     for (const std::size_t bytes : {std::size_t{1}, std::size_t{1000}, std::size_t{100000}, std::size_t{3000000}}) {
-      void* const p = std::calloc(1, bytes);
+      void* const p = do_calloc(1, bytes);
       CHECK(p != nullptr && is_zero(p, bytes) && malloc_usable_size(p) == bytes);
       std::memset(p, 0xAB, bytes);
       std::free(p);
     }
   }
-  auto* p = static_cast<unsigned char*>(std::malloc(1));
+  auto* p = static_cast<unsigned char*>(do_malloc(1));
   p[0] = 42;
   for (std::size_t bytes = 2; bytes < 5'000'000; bytes = bytes * 3 / 2 + 1) {
-    p = static_cast<unsigned char*>(std::realloc(p, bytes));
+    p = static_cast<unsigned char*>(do_realloc(p, bytes));
     CHECK(p[0] == 42 && malloc_usable_size(p) == bytes);
     p[bytes - 1] = 42;
-    p = static_cast<unsigned char*>(std::realloc(p, bytes / 2 + 1));
+    p = static_cast<unsigned char*>(do_realloc(p, bytes / 2 + 1));
     CHECK(p[0] == 42);
   }
-  CHECK(std::realloc(p, 0) == nullptr);  // frees, as the C library does
+  CHECK(do_realloc(p, 0) == nullptr);  // frees, as the C library does
 }
 
 }  // namespace
 
 int main() {
   errno = 4711;
-  void* const p = std::malloc(10);
-  void* const q = std::malloc(0);
+  void* const p = do_malloc(10);
+  void* const q = do_malloc(0);
   CHECK(p != nullptr && q != nullptr && p != q && is_aligned(p, 16) && is_aligned(q, 16));
   std::free(p);
   std::free(q);

@@ -14,12 +14,15 @@ volatile Order g_order = Order::kStore;
 std::counting_semaphore<> g_go(0);
 std::counting_semaphore<> g_done(0);
 
+// A function of its own, so that no register of hold() has the pointer.
+[[gnu::noinline]] void put(void* volatile& place, bool store) { place = store ? reveal(g_hidden) : nullptr; }
+
 void hold() {
-  [[maybe_unused]] void* volatile place = nullptr;
+  void* volatile place = nullptr;
   for (;;) {
     g_go.acquire();
     if (g_order == Order::kEnd) return;
-    place = g_order == Order::kStore ? reveal(g_hidden) : nullptr;
+    put(place, g_order == Order::kStore);
     scrub_stack();
     g_done.release();
   }
