@@ -1,0 +1,127 @@
+// The white check against its definition, byte by byte; looks; what is remembered from scan to scan; epochs.
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "alloc/heap.h"
+#include "scan/orphans.h"
+#include "tests/unit/random.h"
+
+using namespace arenascan;
+using alloc::Object;
+
+namespace {
+
+struct Fixture {
+  Fixture() {
+    REQUIRE(heap.init(std::size_t{1} << 28));
+    REQUIRE((cache = heap.acquire_cache()) != nullptr);
+  }
+  ~Fixture() { heap.destroy(); }
+
+  Object object_of(void* p) {
+    Object object;
+    REQUIRE(alloc::HeapView(heap).find(reinterpret_cast<std::uintptr_t>(p), object));
+    return object;
+  }
+  void* allocate(std::size_t bytes) { return heap.allocate(*cache, bytes, {0, heap.stamp()}); }
+
+  alloc::Heap heap;
+  alloc::ThreadCache* cache = nullptr;
+};
+
+scan::Epoch epoch_number(int n) {
+  scan::Epoch epoch;
+  for (int i = 0; i < n; ++i) epoch.advance();
+  return epoch;
+}
+
+}  // namespace
+
+TEST_CASE("epochs: colours of one are white in every other; the wrap is told once in 127") {
+  scan::Epoch epoch;
+  CHECK(epoch.advance());  // the first one, before which all marks are 0
+  for (int i = 0; i < 126; ++i) {
+    const scan::Epoch before = epoch;
+    CHECK(!epoch.advance());
+    CHECK(epoch.is_white(0));
+    CHECK(epoch.is_white(before.grey()));
+    CHECK(epoch.is_white(before.black()));
+    CHECK(!epoch.is_white(epoch.grey()));
+    CHECK(!epoch.is_white(epoch.black()));
+  }
+  CHECK(epoch.advance());
+}
+
+TEST_CASE_FIXTURE(Fixture, "white is allocated and of another epoch, whatever the other bits say") {
+  alloc::Page& page = *object_of(allocate(16)).page;
+  test::Random random(3);
+  for (int round = 0; round < 2'000; ++round) {
+    const scan::Epoch epoch = epoch_number(1 + static_cast<int>(random.below(127)));
+    for (std::uint32_t i = 0; i < 128; ++i) {
+      page.states()[i].store(static_cast<std::uint8_t>(random.next()), std::memory_order_relaxed);
+      const auto mark = random.one_in(2) ? epoch.grey() + random.below(2) : random.next();
+      page.marks()[i].store(static_cast<std::uint8_t>(mark), std::memory_order_relaxed);
+    }
+    for (std::uint32_t first = 0; first < 128; first += 64) {
+      std::uint64_t expected = 0;
+      for (std::uint32_t i = 0; i < 64; ++i) {
+        const bool white = alloc::state::is_allocated(page.states()[first + i]) && epoch.is_white(page.marks()[first + i]);
+        expected |= std::uint64_t{white} << i;
+      }
+      REQUIRE(scan::white_mask(page, first, epoch) == expected);
+    }
+  }
+  for (std::uint32_t i = 0; i < 128; ++i) page.states()[i].store(i == 0 ? 1 : 0, std::memory_order_relaxed);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a look tells changed contents, another object in the slot, and a freed one") {
+  scan::Marker marker{alloc::HeapView(heap)};
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{40}, std::size_t{5000}, std::size_t{300000}}) {
+    CAPTURE(bytes);
+    auto* const p = static_cast<unsigned char*>(allocate(bytes));
+    std::memset(p, 0, bytes);  // all zeros hash to something ordinary too
+    scan::Orphan orphan;
+    orphan.object = object_of(p);
+    orphan.birth = orphan.object.birth().pack();
+    REQUIRE(scan::look(orphan, marker));
+    CHECK(orphan.hashed);
+    REQUIRE(scan::look(orphan, marker));
+    CHECK(!orphan.changed);
+    if (bytes > 0) {
+      p[bytes - 1] ^= 1;
+      REQUIRE(scan::look(orphan, marker));
+      CHECK(orphan.changed);
+    }
+    heap.release(*cache, p);
+    CHECK(!scan::look(orphan, marker));
+    heap.advance_stamp();
+    void* const next = allocate(bytes);
+    if (next == p) CHECK(!scan::look(orphan, marker));
+    heap.release(*cache, next);
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "orphans are recalled by address and birth; one that changed is looked at twice again") {
+  scan::OrphanList earlier;
+  scan::OrphanList now;
+  for (int i = 0; i < 10; ++i) {
+    scan::Orphan orphan;
+    orphan.object = object_of(allocate(32));
+    orphan.birth = orphan.object.birth().pack();
+    REQUIRE(now.push_back(orphan));
+    orphan.hashed = orphan.reported = true;
+    orphan.checksum = static_cast<std::uint64_t>(i) + 100;
+    orphan.changed = i == 4;
+    if (i == 6) orphan.birth ^= std::uint64_t{1} << 40;  // another object was there
+    if (i != 2) REQUIRE(earlier.push_back(orphan));
+  }
+  scan::recall(now, earlier);
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    CAPTURE(i);
+    const bool known = i != 2 && i != 6;
+    CHECK(now[i].hashed == (known && i != 4));
+    CHECK(now[i].reported == known);
+    if (known) CHECK(now[i].checksum == i + 100);
+  }
+}
