@@ -15,8 +15,8 @@ std::vector<std::string> g_complaints;
 alloc::Options parse(std::string_view text) {
   g_complaints.clear();
   alloc::Options options;
-  const std::size_t count = alloc::parse_options(
-      text, "SOURCE", options, [](std::string_view line) { g_complaints.emplace_back(line); });
+  const std::size_t count =
+      alloc::parse_options(text, "SOURCE", options, [](std::string_view line) { g_complaints.emplace_back(line); });
   CHECK(count == g_complaints.size());
   return options;
 }

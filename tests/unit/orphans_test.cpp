@@ -66,7 +66,8 @@ TEST_CASE_FIXTURE(Fixture, "white is allocated and of another epoch, whatever th
     for (std::uint32_t first = 0; first < 128; first += 64) {
       std::uint64_t expected = 0;
       for (std::uint32_t i = 0; i < 64; ++i) {
-        const bool white = alloc::state::is_allocated(page.states()[first + i]) && epoch.is_white(page.marks()[first + i]);
+        const bool white =
+            alloc::state::is_allocated(page.states()[first + i]) && epoch.is_white(page.marks()[first + i]);
         expected |= std::uint64_t{white} << i;
       }
       REQUIRE(scan::white_mask(page, first, epoch) == expected);
@@ -77,7 +78,8 @@ TEST_CASE_FIXTURE(Fixture, "white is allocated and of another epoch, whatever th
 
 TEST_CASE_FIXTURE(Fixture, "a look tells changed contents, another object in the slot, and a freed one") {
   scan::Marker marker{alloc::HeapView(heap)};
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{40}, std::size_t{5000}, std::size_t{300000}}) {
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{1}, std::size_t{40}, std::size_t{5000}, std::size_t{300000}}) {
     CAPTURE(bytes);
     auto* const p = static_cast<unsigned char*>(allocate(bytes));
     std::memset(p, 0, bytes);  // all zeros hash to something ordinary too

@@ -1,0 +1,77 @@
+// Lines of /proc/self/maps, and which pages have been touched.
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+
+#include <vector>
+
+#include "scan/mappings.h"
+
+using namespace arenascan;
+using scan::Mapping;
+
+TEST_CASE("lines of maps") {
+  Mapping m;
+  REQUIRE(scan::parse_mapping("7f0000001000-7f0000003000 rw-p 00000000 00:00 0 ", m));
+  CHECK(m.range.begin == 0x7f0000001000);
+  CHECK(m.range.end == 0x7f0000003000);
+  CHECK((m.readable && m.writable && !m.shared && !m.file && !m.special));
+  REQUIRE(
+      scan::parse_mapping("55d000000000-55d000001000 r--p 00000000 fe:00 1234                       /usr/bin/a b", m));
+  CHECK((m.readable && !m.writable && m.file && !m.special));
+  REQUIRE(scan::parse_mapping("7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                          [stack]", m));
+  CHECK((m.writable && !m.file && !m.special));
+  REQUIRE(scan::parse_mapping("7ffd00000000-7ffd00004000 r--p 00000000 00:00 0                          [vvar]", m));
+  CHECK(m.special);
+  REQUIRE(scan::parse_mapping("7f0000000000-7f0000001000 rw-s 00000000 00:06 42                         /dev/dri/card0",
+                              m));
+  CHECK((m.shared && m.special));
+  REQUIRE(scan::parse_mapping("7f0000000000-7f0000001000 ---p 00000000 00:00 0", m));
+  CHECK((!m.readable && !m.writable));
+  for (const char* bad :
+       {"", "x", "1000", "1000-2000", "1000-2000 ", "1000-2000 rw", "1000-zzzz rw-p 0 0:0 0", "-2000 rw-p"}) {
+    CAPTURE(bad);
+    CHECK(!scan::parse_mapping(bad, m));
+  }
+}
+
+TEST_CASE("the process's own mappings are in order and hold its data") {
+  scan::MappingList mappings;
+  REQUIRE(scan::read_mappings(mappings));
+  static int global = 1;
+  int local = 2;
+  int found = 0;
+  std::uintptr_t last = 0;
+  for (const Mapping& m : mappings) {
+    CHECK(m.range.begin >= last);
+    last = m.range.end;
+    for (const int* p : {&global, &local}) {
+      const auto at = reinterpret_cast<std::uintptr_t>(p);
+      if (at >= m.range.begin && at < m.range.end) found += m.readable && m.writable && !m.shared ? 1 : 100;
+    }
+  }
+  CHECK(found == 2);
+}
+
+TEST_CASE("only touched pages are told, also of a range that begins and ends inside pages") {
+  constexpr std::size_t kPages = 3'000;
+  void* const memory = mmap(nullptr, kPages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(memory != MAP_FAILED);
+  const auto base = reinterpret_cast<std::uintptr_t>(memory);
+  for (const std::size_t page : {std::size_t{0}, std::size_t{1}, std::size_t{511}, std::size_t{512}, kPages - 1}) {
+    *reinterpret_cast<char*>(base + page * 4096) = 1;
+  }
+  std::vector<scan::AddressRange> runs;
+  const auto collect = [](scan::AddressRange run, void* to) {
+    static_cast<std::vector<scan::AddressRange>*>(to)->push_back(run);
+  };
+  REQUIRE(scan::for_each_touched_run({base, base + kPages * 4096}, false, collect, &runs));
+  REQUIRE(runs.size() == 3);
+  CHECK((runs[0].begin == base && runs[0].end == base + 2 * 4096));
+  CHECK((runs[1].begin == base + 511 * 4096 && runs[1].end == base + 513 * 4096));
+  CHECK((runs[2].begin == base + (kPages - 1) * 4096 && runs[2].end == base + kPages * 4096));
+  runs.clear();
+  REQUIRE(scan::for_each_touched_run({base + 100, base + 4096 + 100}, false, collect, &runs));
+  REQUIRE(runs.size() == 1);
+  CHECK((runs[0].begin == base + 100 && runs[0].end == base + 4096 + 100));
+  munmap(memory, kPages * 4096);
+}

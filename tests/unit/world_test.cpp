@@ -1,0 +1,151 @@
+// Stopping the world: nothing moves between stop and resume, whatever the threads were doing; who cannot be stopped is
+// named. ThreadSanitizer delays signals until a thread calls something it intercepts, so these cases are not built
+// there.
+#include <doctest/doctest.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "scan/world.h"
+
+using namespace arenascan;
+
+#if defined(__SANITIZE_THREAD__)
+TEST_CASE("world") { MESSAGE("NOT TESTED: signals are delayed by ThreadSanitizer"); }
+#else
+
+namespace {
+
+constexpr scan::StopSettings kSettings{0, 2'000'000'000};
+
+struct Busy {
+  std::atomic<std::uint64_t> steps{0};
+  std::atomic<bool> done{false};
+};
+
+void spin(Busy& busy) {
+  while (!busy.done) ++busy.steps;
+}
+void sleep_and_step(Busy& busy) {
+  while (!busy.done) {
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    ++busy.steps;
+  }
+}
+void start_and_end(Busy& busy) {
+  while (!busy.done) std::thread([&busy] { ++busy.steps; }).join();
+}
+
+}  // namespace
+
+TEST_CASE("nothing moves while the world is stopped") {
+  Busy busy;
+  std::mutex mutex;
+  std::condition_variable wakes;
+  std::vector<std::thread> threads;
+  threads.emplace_back(spin, std::ref(busy));
+  threads.emplace_back(spin, std::ref(busy));
+  threads.emplace_back(sleep_and_step, std::ref(busy));
+  threads.emplace_back(start_and_end, std::ref(busy));
+  threads.emplace_back([&] {
+    std::unique_lock lock(mutex);
+    wakes.wait(lock, [&] { return busy.done.load(); });
+  });
+  scan::World world;
+  for (int round = 0; round < 300; ++round) {
+    const scan::World::Outcome outcome = world.stop(kSettings);
+    REQUIRE(outcome.problem == scan::Incomplete::kNo);
+    const std::uint64_t before = busy.steps;
+    CHECK(world.threads().size() >= 5);
+    for (int i = 0; i < 2'000; ++i) asm volatile("pause");
+    const std::uint64_t after = busy.steps;
+    for (const scan::StoppedThread& thread : world.threads()) {
+      CHECK(thread.thread_id != static_cast<int>(syscall(SYS_gettid)));
+      CHECK(thread.registers_begin < thread.registers_end);
+      CHECK(thread.stack_pointer != 0);
+    }
+    world.resume();
+    REQUIRE(before == after);
+  }
+  const std::uint64_t steps = busy.steps;
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK(busy.steps > steps);  // it goes on
+  {
+    const std::scoped_lock lock(mutex);
+    busy.done = true;
+  }
+  wakes.notify_all();
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_CASE("a thread that masks all signals is named, and everything runs again") {
+  std::atomic<int> id{0};
+  Busy busy;
+  std::thread masked([&] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    id = static_cast<int>(syscall(SYS_gettid));
+    while (!busy.done) ++busy.steps;
+  });
+  while (id == 0) std::this_thread::yield();
+  scan::World world;
+  const scan::World::Outcome outcome = world.stop({0, 50'000'000});
+  CHECK(outcome.problem == scan::Incomplete::kThreadNotStopped);
+  CHECK(outcome.thread == id);
+  CHECK(world.threads().empty());
+  const std::uint64_t steps = busy.steps;
+  while (busy.steps == steps) std::this_thread::yield();
+  busy.done = true;
+  masked.join();
+  CHECK(world.stop(kSettings).problem == scan::Incomplete::kNo);
+  world.resume();
+}
+
+TEST_CASE("a program that takes the signal over is noticed") {
+  scan::World world;
+  REQUIRE(world.stop(kSettings).problem == scan::Incomplete::kNo);
+  world.resume();
+  struct sigaction ours {};
+  int signal = 0;
+  for (int s = SIGRTMIN; s <= SIGRTMAX; ++s) {
+    sigaction(s, nullptr, &ours);
+    if ((ours.sa_flags & SA_SIGINFO) != 0) signal = s;
+  }
+  REQUIRE(signal != 0);
+  sigaction(signal, nullptr, &ours);
+  struct sigaction other {};
+  other.sa_handler = SIG_IGN;
+  sigaction(signal, &other, nullptr);
+  CHECK(world.stop(kSettings).problem == scan::Incomplete::kSignalTaken);
+  sigaction(signal, &ours, nullptr);
+  CHECK(world.stop(kSettings).problem == scan::Incomplete::kNo);
+  world.resume();
+}
+
+TEST_CASE("the signal sent by somebody else does nothing") {
+  scan::World world;
+  REQUIRE(world.stop(kSettings).problem == scan::Incomplete::kNo);
+  world.resume();
+  for (int s = SIGRTMAX - 4; s <= SIGRTMAX - 3; ++s) {
+    struct sigaction now {};
+    sigaction(s, nullptr, &now);
+    if ((now.sa_flags & SA_SIGINFO) == 0) continue;
+    raise(s);
+    sigval value{};
+    value.sival_ptr = &value;
+    sigqueue(getpid(), s, value);
+  }
+  CHECK(world.stop(kSettings).problem == scan::Incomplete::kNo);
+  world.resume();
+}
+
+#endif
