@@ -90,28 +90,44 @@ class Module {
   // The compile unit of an address: from .debug_aranges, or, where the compiler wrote none, by asking every unit.
   Dwarf_Die* find_unit(Dwarf_Addr address, Dwarf_Addr& bias) {
     if (Dwarf_Die* const unit = dwfl_module_addrdie(module_, address, &bias)) return unit;
-    Dwarf_Die* unit = nullptr;
-    while ((unit = dwfl_module_nextcu(module_, unit, &bias)) != nullptr) {
+    for (Dwarf_Die* unit = nullptr; (unit = dwfl_module_nextcu(module_, unit, &bias)) != nullptr;) {
       if (dwarf_haspc(unit, address - bias) == 1) return unit;
     }
     return nullptr;
+  }
+
+  // Adds the functions around an address, inlined ones too, outermost first. (dwarf_getscopes does not look into
+  // namespaces, where clang puts the definitions.)
+  static void find_functions(Dwarf_Die* parent, Dwarf_Addr address, std::vector<Dwarf_Die>& functions) {
+    Dwarf_Die child;
+    if (dwarf_child(parent, &child) != 0) return;
+    do {
+      const int tag = dwarf_tag(&child);
+      const bool is_function = tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine;
+      if (is_function || tag == DW_TAG_lexical_block) {
+        if (dwarf_haspc(&child, address) != 1) continue;
+        if (is_function) functions.push_back(child);
+        find_functions(&child, address, functions);
+        return;
+      }
+      if (tag == DW_TAG_namespace || tag == DW_TAG_class_type || tag == DW_TAG_structure_type || tag == DW_TAG_module) {
+        find_functions(&child, address, functions);
+        if (!functions.empty()) return;
+      }
+    } while (dwarf_siblingof(&child, &child) == 0);
   }
 
   // `symbol` is what the symbol table calls the function that was not inlined: it knows the namespaces of functions
   // that have no linkage name.
   static void add_unit_frames(Dwarf_Die* unit, Dwarf_Addr in_file, const std::string& symbol,
                               std::vector<Frame>& found) {
-    Dwarf_Die* scopes = nullptr;
-    const int count = dwarf_getscopes(unit, in_file, &scopes);
-    const std::unique_ptr<Dwarf_Die, decltype(&std::free)> owner(scopes, std::free);
     std::string place = line_of(unit, in_file);
-    for (int i = 0; i < count; ++i) {
-      const int tag = dwarf_tag(&scopes[i]);
-      if (tag != DW_TAG_subprogram && tag != DW_TAG_inlined_subroutine) continue;
-      const bool is_outermost = tag == DW_TAG_subprogram;
-      found.push_back({is_outermost && !symbol.empty() ? symbol : function_name(&scopes[i]), place});
-      if (is_outermost) break;
-      place = call_site(unit, &scopes[i]);
+    std::vector<Dwarf_Die> functions;
+    find_functions(unit, in_file, functions);
+    for (; !functions.empty(); functions.pop_back()) {
+      const bool is_outermost = functions.size() == 1;
+      found.push_back({is_outermost && !symbol.empty() ? symbol : function_name(&functions.back()), place});
+      if (!is_outermost) place = call_site(unit, &functions.back());
     }
   }
 
