@@ -14,6 +14,7 @@ __attribute__((noinline)) static void lose(void) { volatile char* p = malloc(10)
 __attribute__((noinline)) static void scrub(void) {
   volatile char dead[8192];
   for (int i = 0; i < 8192; ++i) dead[i] = 0;
+  (void)dead[0];
 }
 int main(void) {
   lose();
