@@ -13,6 +13,9 @@
 
 using namespace arenascan::test;
 
+// Long enough for the writer to get its turn on a busy machine.
+extern "C" const char* arena_default_options() { return "second_look_ms=100"; }
+
 namespace {
 
 std::atomic<Hidden> g_written{0};
