@@ -1,0 +1,79 @@
+// The mark beyond what random graphs show: long lists, the rest of a slot, ranges that must not be read.
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+
+#include <cstring>
+#include <vector>
+
+#include "alloc/heap.h"
+#include "scan/marker.h"
+
+using namespace arenascan;
+
+namespace {
+
+struct Fixture {
+  Fixture() : marker(alloc::HeapView(heap)) {
+    REQUIRE(heap.init(std::size_t{1} << 30));
+    REQUIRE((cache = heap.acquire_cache()) != nullptr);
+  }
+  ~Fixture() { heap.destroy(); }
+
+  void** allocate(std::size_t bytes) {
+    void* const p = heap.allocate(*cache, bytes, {0, heap.stamp()});
+    std::memset(p, 0, bytes);
+    return static_cast<void**>(p);
+  }
+  std::uint64_t reached_from(void* const* root) {
+    alloc::HeapView view(heap);
+    view.lock();
+    marker.begin(unreadable);
+    const auto begin = reinterpret_cast<std::uintptr_t>(root);
+    marker.mark_range({begin, begin + sizeof(void*)});
+    marker.drain();
+    view.unlock();
+    return marker.reached().objects;
+  }
+
+  alloc::Heap heap;
+  scan::Marker marker;
+  alloc::ThreadCache* cache = nullptr;
+  std::vector<scan::AddressRange> unreadable;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "a list of a million nodes takes no recursion") {
+  void* head = nullptr;
+  for (int i = 0; i < 1'000'000; ++i) {
+    void** const node = allocate(24);
+    node[1] = head;
+    head = node;
+  }
+  CHECK(reached_from(&head) == 1'000'000);
+  head = nullptr;
+  CHECK(reached_from(&head) == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "only what was asked for is read, not the rest of the slot") {
+  void** const target = allocate(64);
+  void** holder = allocate(48);
+  holder[5] = target;
+  CHECK(reached_from(reinterpret_cast<void**>(&holder)) == 2);
+  REQUIRE(heap.resize_in_place(holder, 40, 0));  // holder[5] lies behind the end now
+  CHECK(reached_from(reinterpret_cast<void**>(&holder)) == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "what the program made inaccessible inside a block is left out") {
+  void** const first = allocate(16);
+  void** const last = allocate(16);
+  constexpr std::size_t kBytes = std::size_t{1} << 20;
+  void** block = allocate(kBytes);
+  block[0] = first;
+  block[kBytes / sizeof(void*) - 1] = last;
+  const auto hole = (reinterpret_cast<std::uintptr_t>(block) + 8192) & ~std::uintptr_t{4095};
+  REQUIRE(mprotect(reinterpret_cast<void*>(hole), 64 * 4096, PROT_NONE) == 0);
+  unreadable.push_back({hole, hole + 64 * 4096});
+  CHECK(reached_from(reinterpret_cast<void**>(&block)) == 3);
+  REQUIRE(mprotect(reinterpret_cast<void*>(hole), 64 * 4096, PROT_READ | PROT_WRITE) == 0);
+}
