@@ -26,11 +26,26 @@ struct Object {
 
   [[nodiscard]] std::uintptr_t address() const noexcept { return page->address_of(index); }
   [[nodiscard]] std::size_t bytes() const noexcept { return page->requested_bytes(index); }
+  // Whether an address in its slot points to or into the object, and not into what is left of the slot behind it. An
+  // object of no bytes is pointed to by its address. So is the array that `new T[0]` makes of a type with a destructor:
+  // nothing but its length, 0, with the program's pointer behind it (LeakSanitizer has the same exception).
+  [[nodiscard]] bool contains(std::uintptr_t word) const noexcept {
+    const std::size_t offset = word - address();
+    if (offset == 0) return true;
+    const std::size_t size = bytes();
+    return offset < size || (size == kArrayLengthBytes && offset == size && is_empty_array());
+  }
   [[nodiscard]] Birth birth() const noexcept { return page->birth(index); }
   [[nodiscard]] std::uint8_t state() const noexcept { return page->states()[index].load(std::memory_order_acquire); }
   [[nodiscard]] std::atomic<std::uint8_t>& mark() const noexcept { return page->marks()[index]; }
 
   friend bool operator==(const Object& a, const Object& b) noexcept { return a.page == b.page && a.index == b.index; }
+
+ private:
+  static constexpr std::size_t kArrayLengthBytes = sizeof(std::size_t);
+  [[nodiscard, gnu::no_sanitize_thread]] bool is_empty_array() const noexcept {
+    return __atomic_load_n(reinterpret_cast<const std::size_t*>(address()), __ATOMIC_RELAXED) == 0;
+  }
 };
 
 class HeapView {
@@ -59,6 +74,11 @@ class HeapView {
 
   // The allocated object that `word` points to or into. False when there is none.
   bool find(std::uintptr_t word, Object& object) const noexcept {
+    return find_slot(word, object) && object.contains(word);
+  }
+
+  // The same for the object whose slot `word` lies in: without a look at the object's size.
+  bool find_slot(std::uintptr_t word, Object& object) const noexcept {
     Page* const page = heap_.map_.find(word);
     if (page == nullptr) return false;
     const std::uint32_t index = page->index_of(word);

@@ -123,24 +123,10 @@ class Program {
     Object& object = objects_[input.below(objects_.size())];
     const std::size_t bytes = 1 + input.below(2 * object.bytes + 16);
     if (!heap_.resize_in_place(reinterpret_cast<void*>(object.address), bytes, 0)) return;
-    // Whether a pointer behind the end keeps an object alive is left open: there are none.
-    forget_pointers_into(object.address + bytes, object.address + std::max(object.bytes, bytes));
     object.words.resize(bytes / sizeof(std::uintptr_t));
     object.bytes = bytes;
     std::memset(reinterpret_cast<void*>(object.address), 0, bytes);
     for (std::size_t i = 0; i < object.words.size(); ++i) store(object, i);
-  }
-
-  void forget_pointers_into(std::uintptr_t begin, std::uintptr_t end) {
-    const auto is_inside = [begin, end](std::uintptr_t word) { return word >= begin && word < end; };
-    for (std::uintptr_t& root : roots_) root = is_inside(root) ? 0 : root;
-    for (Object& object : objects_) {
-      for (std::size_t i = 0; i < object.words.size(); ++i) {
-        if (!is_inside(object.words[i])) continue;
-        object.words[i] = 0;
-        store(object, i);
-      }
-    }
   }
 
   static void store(const Object& object, std::size_t word) {
@@ -157,11 +143,14 @@ class Program {
     }
   }
 
+  static bool points_to(std::uintptr_t word, const Object& object) {
+    const bool is_empty_array = object.bytes == sizeof(std::uintptr_t) && object.words[0] == 0;  // `new T[0]`
+    return word >= object.address && word < object.address + std::max<std::size_t>(object.bytes, 1) + is_empty_array;
+  }
+
   void reach(std::uintptr_t word, std::vector<bool>& reached, std::vector<std::size_t>& to_read) const {
     for (std::size_t i = 0; i < objects_.size(); ++i) {
-      const Object& object = objects_[i];
-      if (reached[i] || word < object.address || word >= object.address + std::max<std::size_t>(object.bytes, 1))
-        continue;
+      if (reached[i] || !points_to(word, objects_[i])) continue;
       reached[i] = true;
       to_read.push_back(i);
     }

@@ -17,16 +17,19 @@ void Marker::begin(std::span<const AddressRange> unreadable) noexcept {
   }
 }
 
-void Marker::mark_object(const Object& object) noexcept {
-  auto& mark = object.mark();
-  if (!epoch_.is_white(mark.load(std::memory_order_relaxed))) return;
-  mark.store(epoch_.grey(), std::memory_order_relaxed);
+void Marker::make_grey(const Object& object) noexcept {
+  object.mark().store(epoch_.grey(), std::memory_order_relaxed);
   queue_.push(object);
 }
 
+void Marker::mark_object(const Object& object) noexcept {
+  if (is_white(object)) make_grey(object);
+}
+
+// The object's size, which lies elsewhere in memory, is asked for only where its colour does not decide.
 void Marker::mark_word(std::uintptr_t word) noexcept {
   Object object;
-  if (heap_.find(word, object)) mark_object(object);
+  if (heap_.find_slot(word, object) && is_white(object) && object.contains(word)) make_grey(object);
 }
 
 void Marker::mark_range(AddressRange range) noexcept {

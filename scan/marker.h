@@ -5,8 +5,9 @@
 //     mark_range(root)...  each aligned word that points to or into an object turns it grey
 //     drain()              reads grey objects until none is left
 //
-// Only the bytes that the program asked for are read, so what an earlier tenant left in the rest of a slot does not
-// count. Ranges that the program made unreadable are left out.
+// Only the bytes that the program asked for count: they are read, and a pointer to or into them reaches the object. What
+// is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor does a
+// pointer there reach anything. Ranges that the program made unreadable are left out.
 //
 // Legal sequence: begin, then the others in any order and number; the mark is finished after a drain.
 // Invariant after drain: no object is grey; every object that a black one points to is black.
@@ -53,6 +54,10 @@ class Marker {
  private:
   template <typename Visit>
   static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
+  [[nodiscard]] bool is_white(const alloc::Object& object) const noexcept {
+    return epoch_.is_white(object.mark().load(std::memory_order_relaxed));
+  }
+  void make_grey(const alloc::Object& object) noexcept;
   void mark_word(std::uintptr_t word) noexcept;
   void read(const alloc::Object& object) noexcept;
   bool queue_grey_left_behind() noexcept;

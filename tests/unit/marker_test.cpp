@@ -64,6 +64,30 @@ TEST_CASE_FIXTURE(Fixture, "only what was asked for is read, not the rest of the
   CHECK(reached_from(reinterpret_cast<void**>(&holder)) == 1);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a pointer reaches an object through its last byte, not through the rest of the slot") {
+  for (const std::size_t bytes : {1, 40, 1000, 65534, 200'000}) {
+    const auto address = reinterpret_cast<std::uintptr_t>(allocate(bytes));
+    const auto reached_through = [&](std::size_t offset) {
+      void* const pointer = reinterpret_cast<void*>(address + offset);
+      return reached_from(&pointer);
+    };
+    CHECK(reached_through(0) == 1);
+    CHECK(reached_through(bytes - 1) == 1);
+    CHECK(reached_through(bytes) == 0);
+    CHECK(reached_through(bytes + 1) == 0);
+  }
+  const auto array = reinterpret_cast<std::size_t*>(allocate(sizeof(std::size_t)));
+  const void* const behind = array + 1;
+  CHECK(reached_from(const_cast<void* const*>(&behind)) == 1);  // new T[0]: the length, 0, and no elements
+  *array = 1;
+  CHECK(reached_from(const_cast<void* const*>(&behind)) == 0);
+  const auto nothing = reinterpret_cast<std::uintptr_t>(allocate(0));
+  for (const std::uintptr_t offset : {0, 1}) {
+    void* const pointer = reinterpret_cast<void*>(nothing + offset);
+    CHECK(reached_from(&pointer) == 1 - offset);
+  }
+}
+
 TEST_CASE_FIXTURE(Fixture, "what the program made inaccessible inside a block is left out") {
   void** const first = allocate(16);
   void** const last = allocate(16);
