@@ -81,6 +81,7 @@ ThreadCache* Heap::acquire_cache() noexcept {
 }
 
 void Heap::release_cache(ThreadCache& cache) noexcept {
+  cache.put_back_all();
   cache.drain_pending();
   while (Page* const empty = cache.surrender_empty_page()) release_page(*empty);
   const std::scoped_lock guard(mutex_);
@@ -139,7 +140,7 @@ void Heap::page_changed(ThreadCache& cache, Page& page) noexcept {
 }
 
 void Heap::release_page(Page& page) noexcept {
-  ARENA_AUDIT(page_is_valid(page));
+  ARENA_AUDIT(page_is_valid(page, {}));
   const std::scoped_lock guard(mutex_);
   drop_page_locked(page);
 }
@@ -152,9 +153,8 @@ Heap::Allocation Heap::allocate_slow(ThreadCache& cache, std::size_t bytes, std:
     return allocate_large(bytes, std::max(alignment, kPageBytes), birth, flags);
   }
   for (;;) {
-    if (void* const object = cache.take(size_class, bytes, birth, flags)) {
-      if (flags != 0)
-        map_.find(reinterpret_cast<std::uintptr_t>(object))->annotated.store(true, std::memory_order_relaxed);
+    if (void* const object = cache.take(size_class, bytes, birth)) {
+      if (flags != 0) set_flags(object, flags);
       return {object, false};
     }
     if (cache.refill(size_class)) continue;
@@ -162,6 +162,12 @@ Heap::Allocation Heap::allocate_slow(ThreadCache& cache, std::size_t bytes, std:
     if (page == nullptr) return {};
     cache.adopt(*page);
   }
+}
+
+void Heap::set_flags(void* object, std::uint8_t flags) noexcept {
+  const Located at = locate_live(object);
+  at.page->annotated.store(true, std::memory_order_relaxed);
+  at.page->states()[at.index].store(state::kAllocated | flags, std::memory_order_release);
 }
 
 Heap::Allocation Heap::allocate_large(std::size_t bytes, std::size_t alignment, Birth birth,
@@ -180,7 +186,8 @@ Heap::Allocation Heap::allocate_large(std::size_t bytes, std::size_t alignment, 
     page->annotated.store(flags != 0, std::memory_order_relaxed);
     map_.publish_locked(page);
   }
-  result.object = page_publish(*page, 0, page->slot_bytes, birth, flags);
+  page_publish(*page, 0, {birth, 0}, flags);
+  result.object = reinterpret_cast<void*>(page->base);
   return result;
 }
 
@@ -226,14 +233,38 @@ bool Heap::resize_large(Page& page, std::size_t bytes) noexcept {
 bool Heap::resize_in_place(void* object, std::size_t bytes, std::uint32_t stack) noexcept {
   const Located at = locate_live(object);
   Page& page = *at.page;
+  std::uint16_t slack = 0;
   if (page.is_large()) {
     if (!resize_large(page, bytes)) return false;
   } else {
     if (bytes > page.slot_bytes || page.slot_bytes - bytes > UINT16_MAX || bytes < page.slot_bytes / 2) return false;
-    page.slacks[at.index].store(static_cast<std::uint16_t>(page.slot_bytes - bytes), std::memory_order_relaxed);
+    slack = static_cast<std::uint16_t>(page.slot_bytes - bytes);
   }
-  page.births[at.index].store(Birth{stack, page.birth(at.index).stamp}.pack(), std::memory_order_relaxed);
+  // By compare-and-swap, because the stamp may be aging.
+  auto& record = page.records[at.index];
+  std::uint64_t seen = record.load(std::memory_order_relaxed);
+  std::uint64_t wanted = 0;
+  do {
+    wanted = Record{{stack, Record::unpack(seen).birth.stamp}, slack}.pack();
+  } while (!record.compare_exchange_weak(seen, wanted, std::memory_order_relaxed));
   return true;
+}
+
+void Heap::age_births_locked() noexcept {
+  const std::uint32_t now = stamp();
+  if (now - aged_at_ < Birth::kAgingInterval) return;
+  aged_at_ = now;
+  for_each_page_locked([now](Page& page) {
+    for (std::uint32_t i = 0; i < page.capacity; ++i) {
+      if (!state::is_allocated(page.states()[i].load(std::memory_order_acquire))) continue;
+      std::uint64_t seen = page.records[i].load(std::memory_order_relaxed);
+      Record record = Record::unpack(seen);
+      if (static_cast<std::uint16_t>(now - record.birth.stamp) <= Birth::kOldestAge) continue;
+      record.birth.stamp = static_cast<std::uint16_t>(now - Birth::kOldestAge);
+      // One that changes meanwhile is young.
+      page.records[i].compare_exchange_strong(seen, record.pack(), std::memory_order_relaxed);
+    }
+  });
 }
 
 std::size_t Heap::requested_bytes(const void* object) const noexcept {
@@ -260,17 +291,15 @@ bool Heap::is_valid() noexcept {
   const std::scoped_lock guard(mutex_);
   if (!runs_.is_valid_locked()) return false;
   std::size_t mapped = 0;
-  for (std::size_t i = 0; i < runs_.high_water();) {
-    const Page* const page = map_.at(i);
-    if (page == nullptr) {
-      ++i;
-      continue;
-    }
-    if (page->base != map_.begin() + i * kPageBytes || !page_is_valid(*page)) return false;
-    mapped += page->page_count;
-    i += page->page_count;
-  }
-  return mapped == runs_.taken_pages();
+  bool valid = true;
+  for_each_page_locked([&](const Page& page) {
+    const ThreadCache* const owner = page.owner.load(std::memory_order_relaxed);
+    valid =
+        valid && map_.find(page.base) == &page && map_.find(page.base + page.slot_bytes * page.capacity - 1) == &page;
+    valid = valid && page_is_valid(page, owner == nullptr ? GrabbedSlots{} : owner->grabbed(page));
+    mapped += page.page_count;
+  });
+  return valid && mapped == runs_.taken_pages();
 }
 
 }  // namespace arenascan::alloc

@@ -3,7 +3,7 @@
 // A Heap is an instance. The process's own, behind malloc, is one of them; tests, fuzzers and users make private ones.
 // It owns one reserved range (layout.h) and hands every thread that allocates a ThreadCache.
 //
-//   allocate:  size -> class -> the cache's current page -> lowest free bit -> publish state, birth, slack
+//   allocate:  size -> class -> the cache's cursor -> lowest bit set aside -> publish record and state
 //   release:   address -> page map -> index -> state check -> own page: set the free bit; another's: set its remote bit
 //
 // Lock order (the only lock of alloc/): mutex_ guards page runs, metadata blocks, the page map's entries, the list of
@@ -48,13 +48,13 @@ class Heap {
   // The calling thread is done with its cache.
   void release_cache(ThreadCache& cache) noexcept;
 
-  // `bytes` of memory aligned to 16, or null. `flags` are policy bits of layout.h.
-  void* allocate(ThreadCache& cache, std::size_t bytes, Birth birth, std::uint8_t flags = 0) noexcept {
-    if (bytes <= kTableBytes && flags == 0) [[likely]] {
-      if (void* object = cache.take(class_of(bytes), bytes, birth, 0)) [[likely]]
+  // `bytes` of memory aligned to 16, or null.
+  void* allocate(ThreadCache& cache, std::size_t bytes, Birth birth) noexcept {
+    if (bytes <= kMaxSlotBytes) [[likely]] {
+      if (void* object = cache.take(class_of(bytes), bytes, birth)) [[likely]]
         return object;
     }
-    return allocate_slow(cache, bytes, kGranuleBytes, birth, flags).object;
+    return allocate_slow(cache, bytes, kGranuleBytes, birth, 0).object;
   }
 
   struct Allocation {
@@ -62,7 +62,8 @@ class Heap {
     bool zeroed = false;  // the memory is known to read as zero
   };
 
-  // The same with any alignment that is a power of two, and the knowledge whether memory is fresh.
+  // The same with any alignment that is a power of two, policy bits of layout.h, and the knowledge whether the memory
+  // is fresh.
   Allocation allocate_slow(ThreadCache& cache, std::size_t bytes, std::size_t alignment, Birth birth,
                            std::uint8_t flags) noexcept;
 
@@ -92,11 +93,19 @@ class Heap {
     return map_.contains(reinterpret_cast<std::uintptr_t>(address));
   }
 
-  // The current stamp for births, and the next one: births from now on are told from earlier ones.
+  // The current stamp, whose low 16 bits births carry, and the next one: births from now on are told from earlier ones.
   // Written by scans and test scopes, read by every allocation. Relaxed: a thread that synchronised with the writer
   // sees the new value; another may still use the old one for an allocation that is concurrent anyway.
   [[nodiscard]] std::uint32_t stamp() const noexcept { return stamp_.load(std::memory_order_relaxed); }
   std::uint32_t advance_stamp() noexcept { return stamp_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+  // The birth of an object that is allocated now.
+  [[nodiscard]] Birth birth(std::uint32_t stack) const noexcept { return {stack, static_cast<std::uint16_t>(stamp())}; }
+
+  // Gives objects older than Birth::kOldestAge that age, so that 16 bits keep telling old from new. Walks the heap once
+  // in Birth::kAgingInterval stamps, else does nothing. Whoever advances the stamp calls it, before, with the lock
+  // held.
+  void age_births_locked() noexcept;
 
   // For fork handlers and the scanner.
   void lock() noexcept { mutex_.lock(); }
@@ -133,6 +142,7 @@ class Heap {
   [[noreturn]] void report_unmapped(std::uintptr_t address) const noexcept;
   [[noreturn]] static void report_misuse(const Page& page, std::uint32_t index, std::uintptr_t address) noexcept;
   void release_foreign(Located at) noexcept;
+  void set_flags(void* object, std::uint8_t flags) noexcept;
   void release_large(Page& page) noexcept;
   bool resize_large(Page& page, std::size_t bytes) noexcept;
   Allocation allocate_large(std::size_t bytes, std::size_t alignment, Birth birth, std::uint8_t flags) noexcept;
@@ -142,6 +152,15 @@ class Heap {
   void page_changed(ThreadCache& cache, Page& page) noexcept;
   void release_page(Page& page) noexcept;
 
+  template <typename Visit>
+  void for_each_page_locked(Visit&& visit) const {
+    for (std::size_t i = 0; i < runs_.high_water();) {
+      Page* const page = map_.at(i);
+      i += page == nullptr ? 1 : page->page_count;
+      if (page != nullptr) visit(*page);
+    }
+  }
+
   Page* new_page_locked(unsigned size_class, std::size_t page_count, std::size_t alignment, bool& zeroed) noexcept;
   void drop_page_locked(Page& page) noexcept;
   void* take_metadata_locked(std::size_t bytes) noexcept;
@@ -150,6 +169,7 @@ class Heap {
   PageMap map_;
   RunAllocator runs_;
   std::atomic<std::uint32_t> stamp_{1};
+  std::uint32_t aged_at_ = 0;  // mutex_; stamp of the last walk of age_births_locked()
 
   void* reserved_ = nullptr;
   std::size_t reserved_bytes_ = 0;

@@ -90,22 +90,15 @@ class HeapView {
   // Calls visit(Page&) for each page in use, in address order.
   template <typename Visit>
   void for_each_page_locked(Visit&& visit) const {
-    const std::size_t end = heap_.runs_.high_water();
-    for (std::size_t i = 0; i < end;) {
-      Page* const page = heap_.map_.at(i);
-      if (page == nullptr) {
-        ++i;
-        continue;
-      }
-      i += page->page_count;
-      visit(*page);
-    }
+    heap_.for_each_page_locked(visit);
   }
 
   // Adds policy bits (layout.h) to a live object. False when it is not allocated (any more).
   static bool add_policy(const Object& object, std::uint8_t bits) noexcept;
 
-  [[nodiscard]] std::uint32_t advance_stamp() noexcept { return heap_.advance_stamp(); }
+  // Stamps of births (heap.h).
+  std::uint32_t advance_stamp() noexcept { return heap_.advance_stamp(); }
+  void age_births_locked() noexcept { heap_.age_births_locked(); }
   [[nodiscard]] std::uint32_t stamp() const noexcept { return heap_.stamp(); }
 
  private:

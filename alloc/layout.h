@@ -10,12 +10,14 @@
 // A Page describes one span: a run of 64 KiB pages cut into slots of one size class, or the run of one large object.
 // It heads a metadata block; arrays with an entry for each slot follow it:
 //
-//     | Page | states 1 B | marks 1 B | births 8 B | slacks 2 B | free bits | remotely freed bits |
+//     | Page | states 1 B | marks 1 B | records 8 B | free bits | remotely freed bits |
 //
 // Invariants
-//   1. used + free bits set + remotely freed bits set == capacity, seen from the owner between two operations.
-//   2. A slot is free exactly when its state is kFree and its free bit is set; a live object has kAllocated, maybe
-//      with policy flags; a slot that another thread freed waits as kRemotelyFreed with its remote bit set.
+//   1. used + free bits set == capacity, seen from the owner between two operations: slots that hold an object, that
+//      another thread freed, or that a thread's cursor (thread_cache.h) has set aside for its next allocations are
+//      used.
+//   2. A slot whose free bit is set has state kFree; a live object has kAllocated, maybe with policy flags; a slot that
+//      another thread freed waits as kRemotelyFreed with its remote bit set.
 //   3. Nothing the allocator needs lies in user memory: a program that writes through dangling pointers or past its
 //      blocks cannot change a free list, a size or a colour.
 //   4. Metadata blocks are reused but never unmapped, so a stale Page pointer can be read at any time.
@@ -37,7 +39,7 @@ class ThreadCache;
 // State of a slot: the low two bits say whether it holds an object, the rest is what the user decided about it.
 // Writers: the owner and freeing threads (plain stores), annotations (compare-and-swap, so that a policy never revives
 // a slot that is being freed). Readers: everybody, the scanner a vector at a time. A release store of kAllocated
-// publishes the birth, slack and contents known so far to a reader that acquires it.
+// publishes the record and the contents known so far to a reader that acquires it.
 namespace state {
 inline constexpr std::uint8_t kFree = 0x00;
 inline constexpr std::uint8_t kAllocated = 0x01;
@@ -51,49 +53,74 @@ inline constexpr std::uint8_t kPolicyMask = 0x70;
 constexpr bool is_allocated(std::uint8_t value) noexcept { return (value & kOccupancyMask) == kAllocated; }
 }  // namespace state
 
-// Where and when an object came to be. The stamp is the heap's count of scans and marks set by tests; it orders births
-// against them, and costs no clock read.
+// Where and when an object came to be. The stamp counts scans and marks set by tests; it orders births against them,
+// and costs no clock read. Its 16 bits come round: Heap::age_births_locked() keeps old ones from looking new.
 struct Birth {
   std::uint32_t stack = 0;  // StackId
-  std::uint32_t stamp = 0;
+  std::uint16_t stamp = 0;
 
-  [[nodiscard]] std::uint64_t pack() const noexcept { return std::uint64_t{stamp} << 32 | stack; }
-  static Birth unpack(std::uint64_t word) noexcept {
-    return {static_cast<std::uint32_t>(word), static_cast<std::uint32_t>(word >> 32)};
+  // How many stamps before `now` it was, which is later than it; kOldestAge stands for older ones as well.
+  [[nodiscard]] constexpr std::uint32_t age(std::uint32_t now) const noexcept {
+    const auto exact = static_cast<std::uint16_t>(now - stamp);
+    return exact < kOldestAge ? exact : kOldestAge;
+  }
+  // Whether it came when the stamp was `since` or later, which is not long ago.
+  [[nodiscard]] constexpr bool is_since(std::uint32_t since) const noexcept {
+    return static_cast<std::uint16_t>(stamp - since) < kAgingInterval;
+  }
+  static constexpr std::uint16_t kOldestAge = 0x8000;
+  static constexpr std::uint16_t kAgingInterval = 0x4000;  // stamps between two walks that age old births
+
+  friend bool operator==(const Birth&, const Birth&) = default;
+};
+
+// What is known of an object, in the one word that an allocation stores: its birth, and how much of its slot it leaves
+// unused (of a large object, whose rest does not fit, see large_bytes).
+//
+//     | stack 32 | stamp 16 | slack 16 |
+struct Record {
+  Birth birth;
+  std::uint16_t slack = 0;
+
+  [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
+    return std::uint64_t{birth.stack} << 32 | std::uint64_t{birth.stamp} << 16 | slack;
+  }
+  static constexpr Record unpack(std::uint64_t word) noexcept {
+    return {{static_cast<std::uint32_t>(word >> 32), static_cast<std::uint16_t>(word >> 16)},
+            static_cast<std::uint16_t>(word)};
   }
 };
 
 struct alignas(64) Page {
-  // Written when the span is set up, before it is published in the page map; constant until it is released.
+  // One cache line: all that a free by the owner reads and writes of the descriptor.
+  // What does not change is written when the span is set up, before it is published in the page map.
   std::uintptr_t base = 0;
   std::uint64_t reciprocal = 0;  // 0 for a large object: every address has index 0
   std::size_t slot_bytes = 0;
-  std::uint32_t capacity = 0;
-  std::uint32_t page_count = 0;
-  std::uint32_t size_class = kLargeClass;
-  std::uint32_t word_count = 0;  // of each bit array
-
-  // The owner's, nobody else's.
-  std::uint32_t used = 0;
-  std::uint32_t event = 0;  // value of `used` at which a free needs the slow path: 0, or capacity - 1 when full
-  std::uint64_t* free_word = nullptr;  // the word that allocation takes slots from
-  std::uint32_t free_index = 0;        // index of that word's first slot
-  bool listed = false;                 // in its cache's partial list
-  Page* next = nullptr;                // partial list of the cache; free list of metadata blocks
-  Page* prev = nullptr;
-
-  // Arrays behind this descriptor.
-  std::uint64_t* free_bits = nullptr;            // the owner's
-  std::atomic<std::uint64_t>* births = nullptr;  // writer: allocator of the slot; readers: scanner. Relaxed: see state
-  std::atomic<std::uint16_t>* slacks = nullptr;  // slot_bytes - requested; the same
-  std::atomic<std::uint64_t>* remote_bits = nullptr;  // set by other threads (release), taken by the owner (acquire)
-
-  // Exact size of a large object (slacks are too narrow); writer: its allocator and realloc; readers: scanner. Relaxed.
-  std::atomic<std::size_t> large_bytes{0};
+  std::uint64_t* free_bits = nullptr;  // the owner's
+  std::atomic<std::uint64_t>* records = nullptr;
 
   // The cache that owns this page. Writer: the owner, or the heap's lock holder while the cache is idle. Readers: all
   // frees, relaxed: a thread that reads its own cache here is the owner, any other value means "not mine".
   std::atomic<ThreadCache*> owner{nullptr};
+
+  std::uint32_t used = 0;   // the owner's
+  std::uint32_t event = 0;  // the owner's: value of `used` at which a free needs the slow path: 0, or, when the page is
+                            // full, capacity - 1
+  std::uint32_t capacity = 0;
+  std::uint32_t size_class = kLargeClass;
+
+  // The second line: what a page's life needs less often.
+  std::uint32_t page_count = 0;
+  std::uint32_t word_count = 0;  // of each bit array
+  std::uint32_t next_word = 0;   // the owner's: where the search for free bits goes on
+  bool listed = false;           // the owner's: in its cache's partial list
+  Page* next = nullptr;          // partial list of the cache; free list of metadata blocks
+  Page* prev = nullptr;
+  std::atomic<std::uint64_t>* remote_bits = nullptr;  // set by other threads (release), taken by the owner (acquire)
+
+  // Exact size of a large object (slacks are too narrow); writer: its allocator and realloc; readers: scanner. Relaxed.
+  std::atomic<std::size_t> large_bytes{0};
 
   // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises
   // it from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
@@ -127,14 +154,18 @@ struct alignas(64) Page {
   [[nodiscard]] std::uintptr_t address_of(std::uint32_t index) const noexcept { return base + index * slot_bytes; }
   [[nodiscard]] bool is_large() const noexcept { return size_class == kLargeClass; }
 
+  // Writer of a record: the allocator of the slot and realloc; the aging of stamps, by compare-and-swap. Readers: the
+  // scanner, frees. Relaxed: published by the state.
+  [[nodiscard]] Record record(std::uint32_t index) const noexcept {
+    return Record::unpack(records[index].load(std::memory_order_relaxed));
+  }
+
   // The size the program asked for.
   [[nodiscard]] std::size_t requested_bytes(std::uint32_t index) const noexcept {
-    if (is_large()) return large_bytes.load(std::memory_order_relaxed);
-    return slot_bytes - slacks[index].load(std::memory_order_relaxed);
+    return is_large() ? large_bytes.load(std::memory_order_relaxed) : slot_bytes - record(index).slack;
   }
-  [[nodiscard]] Birth birth(std::uint32_t index) const noexcept {
-    return Birth::unpack(births[index].load(std::memory_order_relaxed));
-  }
+  [[nodiscard]] Birth birth(std::uint32_t index) const noexcept { return record(index).birth; }
 };
+static_assert(offsetof(Page, page_count) == 64);
 
 }  // namespace arenascan::alloc

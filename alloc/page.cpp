@@ -9,12 +9,11 @@
 namespace arenascan::alloc {
 namespace {
 
+// Offsets of the arrays from their beginning.
 struct Extent {
   std::uint32_t capacity;
-  std::uint32_t padded;
   std::uint32_t words;
-  std::uint32_t births;  // offsets from the arrays' beginning
-  std::uint32_t slacks;
+  std::uint32_t records;  // behind states and marks
   std::uint32_t free_bits;
   std::uint32_t remote_bits;
   std::uint32_t end;
@@ -23,13 +22,11 @@ struct Extent {
 Extent extent_of(unsigned size_class) noexcept {
   Extent e{};
   e.capacity = size_class == kLargeClass ? 1 : span_capacity(size_class);
-  e.padded = (e.capacity + 64) & ~63U;
   e.words = (e.capacity + 63) / 64;
-  e.births = 2 * e.padded;
-  e.free_bits = e.births + 8 * e.capacity;
+  e.records = 2 * ((e.capacity + 64) & ~63U);
+  e.free_bits = e.records + 8 * e.capacity;
   e.remote_bits = e.free_bits + 8 * e.words;
-  e.slacks = e.remote_bits + 8 * e.words;
-  e.end = (e.slacks + 2 * e.capacity + 63) & ~63U;
+  e.end = (e.remote_bits + 8 * e.words + 63) & ~63U;
   return e;
 }
 
@@ -52,28 +49,32 @@ void page_set_up(Page& page, unsigned size_class, std::uintptr_t base, std::uint
     page.reciprocal = reciprocal(page.slot_bytes);
   }
   auto* arrays = reinterpret_cast<unsigned char*>(&page + 1);
-  std::memset(arrays, 0, e.births);  // states and marks
-  std::memset(arrays + e.free_bits, 0, e.slacks - e.free_bits);
-  page.births = reinterpret_cast<std::atomic<std::uint64_t>*>(arrays + e.births);
-  page.slacks = reinterpret_cast<std::atomic<std::uint16_t>*>(arrays + e.slacks);
+  std::memset(arrays, 0, e.records);  // states and marks
+  page.records = reinterpret_cast<std::atomic<std::uint64_t>*>(arrays + e.records);
   page.free_bits = reinterpret_cast<std::uint64_t*>(arrays + e.free_bits);
   page.remote_bits = reinterpret_cast<std::atomic<std::uint64_t>*>(arrays + e.remote_bits);
-  for (std::uint32_t i = 0; i < e.capacity / 64; ++i) page.free_bits[i] = ~std::uint64_t{0};
+  std::memset(page.free_bits, 0xFF, e.words * sizeof(std::uint64_t));
   if (e.capacity % 64 != 0) page.free_bits[e.words - 1] = (std::uint64_t{1} << (e.capacity % 64)) - 1;
-  page.free_word = page.free_bits;
+  std::memset(arrays + e.remote_bits, 0, e.words * sizeof(std::uint64_t));
 }
 
-bool page_advance(Page& page) noexcept {
-  const std::uint32_t current = page.free_index / 64;
-  for (std::uint32_t i = 1; i <= page.word_count; ++i) {
-    const std::uint32_t word = current + i < page.word_count ? current + i : current + i - page.word_count;
-    if (page.free_bits[word] != 0) {
-      page.free_word = &page.free_bits[word];
-      page.free_index = word * 64;
-      return true;
-    }
+GrabbedSlots page_grab(Page& page) noexcept {
+  for (std::uint32_t i = 0; i < page.word_count; ++i) {
+    const std::uint32_t word = page.next_word;
+    page.next_word = word + 1 < page.word_count ? word + 1 : 0;
+    const std::uint64_t bits = page.free_bits[word];
+    if (bits == 0) continue;
+    page.free_bits[word] = 0;
+    page.used += static_cast<std::uint32_t>(std::popcount(bits));
+    return {bits, word * 64};
   }
-  return false;
+  return {};
+}
+
+void page_put_back(Page& page, const GrabbedSlots& slots) noexcept {
+  page.free_bits[slots.first / 64] |= slots.bits;
+  page.used -= static_cast<std::uint32_t>(std::popcount(slots.bits));
+  page.next_word = slots.first / 64;
 }
 
 bool page_drain_remote(Page& page) noexcept {
@@ -109,16 +110,16 @@ bool page_free_remote(Page& page, std::uint32_t index) noexcept {
   return first;
 }
 
-bool page_is_valid(const Page& page) noexcept {
+bool page_is_valid(const Page& page, const GrabbedSlots& grabbed) noexcept {
   std::uint32_t free = 0;
   std::uint32_t remote = 0;
   for (std::uint32_t i = 0; i < page.capacity; ++i) {
     const bool free_bit = (page.free_bits[i / 64] >> (i % 64) & 1) != 0;
     const bool remote_bit = (page.remote_bits[i / 64].load(std::memory_order_acquire) >> (i % 64) & 1) != 0;
+    const bool is_grabbed = i / 64 == grabbed.first / 64 && (grabbed.bits >> (i % 64) & 1) != 0;
     const std::uint8_t value = page.states()[i].load(std::memory_order_acquire);
-    if (free_bit != (value == state::kFree)) return false;
+    if ((free_bit || is_grabbed) != (value == state::kFree) || (free_bit && is_grabbed)) return false;
     if (remote_bit && value != state::kRemotelyFreed) return false;
-    if (!remote_bit && !free_bit && (value & state::kOccupancyMask) == 0) return false;
     free += free_bit ? 1 : 0;
     remote += remote_bit ? 1 : 0;
   }

@@ -1,17 +1,16 @@
 // What can be done with one page: set it up, take a slot, free a slot, drain the slots that other threads freed.
 //
-// A free slot is a set bit. Allocation takes the lowest bit of the current word and moves to the next word with a bit
-// when it is used up, so slots come in address order and a slot freed nearby is taken again soon. Nothing is written to
-// the slot itself.
+// A free slot is a set bit. Slots are taken a word of bits at a time, in address order, by a cursor (thread_cache.h)
+// that hands them out one by one. Nothing is written to the slot itself.
 //
-// Legal sequence: set_up, then take / free_local by the owner and free_remote by anybody, drain_remote by the owner,
-// until used is 0; then the page may be given back.
+// Legal sequence: set_up, then grab / put_back / free_local by the owner and free_remote by anybody, drain_remote by
+// the owner, until used is 0; then the page may be given back.
 //
 // Threads: as told at each function. An object's life is the sequence of its state byte:
 //
-//     kFree --take--> kAllocated --free_local--> kFree
-//                         |
-//                         +--free_remote--> kRemotelyFreed --drain_remote--> kFree
+//     kFree --publish--> kAllocated --free_local--> kFree
+//                          |
+//                          +--free_remote--> kRemotelyFreed --drain_remote--> kFree
 //
 // A second free of an object meets a state that is not kAllocated, also when two threads free it at the same time: two
 // remote frees meet in the remote bit, a remote and a local one meet in the drain.
@@ -34,8 +33,17 @@ std::size_t page_metadata_bytes(unsigned size_class) noexcept;
 // caller. Every slot is free, except for a large object's only one, which the caller fills.
 void page_set_up(Page& page, unsigned size_class, std::uintptr_t base, std::uint32_t page_count) noexcept;
 
-// Moves the current word to the next one with a free slot. False when there is none. Owner only.
-bool page_advance(Page& page) noexcept;
+// Some free slots of one page, taken out of its free bits: those of one word.
+struct GrabbedSlots {
+  std::uint64_t bits = 0;   // none: the page has no free slot
+  std::uint32_t first = 0;  // slot that bit 0 stands for
+};
+
+// Takes the free slots of the next word that has any. Owner only.
+GrabbedSlots page_grab(Page& page) noexcept;
+
+// Takes back what was grabbed and not used. Owner only.
+void page_put_back(Page& page, const GrabbedSlots& slots) noexcept;
 
 // Takes over the slots that other threads have freed, for a page that was popped from the pending list. False when
 // another free is under way: the page has to go back to the list. Owner only. Dies when a slot was freed twice.
@@ -45,32 +53,13 @@ bool page_advance(Page& page) noexcept;
 // list by the caller. Dies when the object was free already.
 [[nodiscard]] bool page_free_remote(Page& page, std::uint32_t index) noexcept;
 
-// Checks invariants 1 and 2 of layout.h. Owner only, between operations.
-[[nodiscard]] bool page_is_valid(const Page& page) noexcept;
+// Checks invariants 1 and 2 of layout.h, `grabbed` being what is grabbed of the page. Owner only, between operations.
+[[nodiscard]] bool page_is_valid(const Page& page, const GrabbedSlots& grabbed) noexcept;
 
-// Publishes an object in a slot that the caller has reserved. Returns its address.
-//
-// The address is made opaque before the state becomes kAllocated, so the compiler has to have it in a register or on
-// the stack from then on: a thread that is stopped anywhere in here either has no object yet or holds a root to it.
-inline void* page_publish(Page& page, std::uint32_t index, std::size_t requested_bytes, Birth birth,
-                          std::uint8_t flags) noexcept {
-  std::uintptr_t address = page.address_of(index);
-  asm volatile("" : "+r"(address));
-  page.slacks[index].store(static_cast<std::uint16_t>(page.slot_bytes - requested_bytes), std::memory_order_relaxed);
-  page.births[index].store(birth.pack(), std::memory_order_relaxed);
+// Makes slot `index`, which is grabbed, an object.
+inline void page_publish(Page& page, std::uint32_t index, const Record& record, std::uint8_t flags) noexcept {
+  page.records[index].store(record.pack(), std::memory_order_relaxed);
   page.states()[index].store(state::kAllocated | flags, std::memory_order_release);
-  return reinterpret_cast<void*>(address);
-}
-
-// Takes the lowest free slot of the current word; null when the word is used up. Owner only.
-inline void* page_take(Page& page, std::size_t requested_bytes, Birth birth, std::uint8_t flags) noexcept {
-  const std::uint64_t word = *page.free_word;
-  if (word == 0) [[unlikely]]
-    return nullptr;
-  *page.free_word = word & (word - 1);
-  ++page.used;
-  const auto index = page.free_index + static_cast<std::uint32_t>(std::countr_zero(word));
-  return page_publish(page, index, requested_bytes, birth, flags);
 }
 
 // Frees an object of the calling thread's own page whose state was seen to be allocated. True when the page needs

@@ -1,46 +1,47 @@
 #include "alloc/thread_cache.h"
 
+#include "alloc/check.h"
+
 namespace arenascan::alloc {
-namespace {
-
-// Stands in for a current page where there is none: it never has a free slot, and nobody writes to it.
-std::uint64_t g_no_bits = 0;
-constinit Page g_no_page{.free_word = &g_no_bits};
-
-}  // namespace
-
-ThreadCache::ThreadCache() noexcept {
-  for (Page*& page : current_) page = &g_no_page;
-}
 
 void ThreadCache::list(Page& page) noexcept {
-  Page*& head = partial_[page.size_class];
+  PageList& pages = partial_[page.size_class];
   page.listed = true;
-  page.prev = nullptr;
-  page.next = head;
-  if (head != nullptr) head->prev = &page;
-  head = &page;
+  page.next = nullptr;
+  page.prev = pages.youngest;
+  (pages.youngest != nullptr ? pages.youngest->next : pages.oldest) = &page;
+  pages.youngest = &page;
 }
 
 void ThreadCache::unlist(Page& page) noexcept {
-  if (page.prev != nullptr) {
-    page.prev->next = page.next;
-  } else {
-    partial_[page.size_class] = page.next;
-  }
-  if (page.next != nullptr) page.next->prev = page.prev;
+  PageList& pages = partial_[page.size_class];
+  (page.prev != nullptr ? page.prev->next : pages.oldest) = page.next;
+  (page.next != nullptr ? page.next->prev : pages.youngest) = page.prev;
   page.listed = false;
 }
 
+bool ThreadCache::advance(Cursor& cursor) noexcept {
+  Page& page = *cursor.page;
+  const GrabbedSlots slots = page_grab(page);
+  if (slots.bits == 0) return false;
+  cursor.bits = slots.bits;
+  cursor.first = slots.first;
+  cursor.base = page.address_of(slots.first);
+  cursor.slot_bytes = page.slot_bytes;
+  cursor.records = page.records + slots.first;
+  cursor.states = page.states() + slots.first;
+  return true;
+}
+
 bool ThreadCache::refill(unsigned size_class) noexcept {
-  Page* const exhausted = current_[size_class];
-  if (exhausted != &g_no_page) {
-    if (page_advance(*exhausted)) return true;
-    note_full(*exhausted);
-    current_[size_class] = &g_no_page;
+  Cursor& cursor = cursors_[size_class];
+  if (cursor.page != nullptr) {
+    if (advance(cursor)) return true;
+    cursor.page->event = cursor.page->capacity - 1;  // full
+    cursor.page = nullptr;
   }
   drain_pending();
-  Page* const page = partial_[size_class];
+  Page* const page = partial_[size_class].oldest;
   if (page == nullptr) return false;
   unlist(*page);
   adopt(*page);
@@ -48,9 +49,10 @@ bool ThreadCache::refill(unsigned size_class) noexcept {
 }
 
 void ThreadCache::adopt(Page& page) noexcept {
+  Cursor& cursor = cursors_[page.size_class];
   page.event = 0;
-  current_[page.size_class] = &page;
-  if (*page.free_word == 0) page_advance(page);
+  cursor.page = &page;
+  ARENA_CHECK(advance(cursor));
 }
 
 Page* ThreadCache::page_changed(Page& page) noexcept {
@@ -58,9 +60,10 @@ Page* ThreadCache::page_changed(Page& page) noexcept {
     page.event = 0;
     list(page);
   }
-  if (page.used != 0 || is_current(page)) return nullptr;
+  if (page.used != 0 || cursors_[page.size_class].page == &page) return nullptr;
   // Empty. One empty page a class stays for the next burst.
-  if (partial_[page.size_class] == &page && page.next == nullptr) return nullptr;
+  const PageList& pages = partial_[page.size_class];
+  if (pages.oldest == pages.youngest) return nullptr;
   unlist(page);
   return &page;
 }
@@ -90,33 +93,41 @@ void ThreadCache::drain_pending() noexcept {
   }
 }
 
+void ThreadCache::put_back_all() noexcept {
+  for (Cursor& cursor : cursors_) {
+    if (cursor.page == nullptr) continue;
+    page_put_back(*cursor.page, {cursor.bits, cursor.first});
+    if (cursor.page->used < cursor.page->capacity) {
+      list(*cursor.page);
+    } else {
+      cursor.page->event = cursor.page->capacity - 1;
+    }
+    cursor = {};
+  }
+}
+
 Page* ThreadCache::surrender_page_locked(unsigned size_class) noexcept {
   drain_pending();
-  Page* page = partial_[size_class];
-  if (page != nullptr) {
-    unlist(*page);
-    return page;
-  }
-  page = current_[size_class];
-  if (page == &g_no_page || (*page->free_word == 0 && !page_advance(*page))) return nullptr;
-  current_[size_class] = &g_no_page;
+  Page* const page = partial_[size_class].oldest;
+  if (page != nullptr) unlist(*page);
   return page;
 }
 
 Page* ThreadCache::surrender_empty_page() noexcept {
-  for (unsigned c = 0; c < kClassCount; ++c) {
-    for (Page* page = partial_[c]; page != nullptr; page = page->next) {
+  for (const PageList& pages : partial_) {
+    for (Page* page = pages.oldest; page != nullptr; page = page->next) {
       if (page->used != 0) continue;
       unlist(*page);
       return page;
     }
-    Page* const page = current_[c];
-    if (page != &g_no_page && page->used == 0) {
-      current_[c] = &g_no_page;
-      return page;
-    }
   }
   return nullptr;
+}
+
+GrabbedSlots ThreadCache::grabbed(const Page& page) const noexcept {
+  if (page.is_large()) return {};
+  const Cursor& cursor = cursors_[page.size_class];
+  return cursor.page == &page ? GrabbedSlots{cursor.bits, cursor.first} : GrabbedSlots{};
 }
 
 }  // namespace arenascan::alloc

@@ -1,9 +1,12 @@
 // One thread's share of a heap: the pages it allocates from, class by class, without locks.
 //
-//     current[class] --> the page that takes the next allocation
-//     partial[class] --> pages of the class with free slots, newest first
-//     (full pages)       are in no list; the first free into one lists it again
+//     cursor[class]  --> free slots set aside for the next allocations: one word of bits of the current page
+//     partial[class] --> pages of the class with free slots, oldest first
+//     (full pages)       are in no list; the first free into one lists it again, as the youngest
 //     pending        <-- pages that other threads have freed into, pushed by them
+//
+// Taking the oldest page first gives frees time to gather: a page that has just come out of being full holds one free
+// slot, and moving to it costs more than the allocation (mimalloc queues its pages the same way).
 //
 // A cache belongs to one thread at a time. When a thread ends, its cache becomes *idle* with all its pages: a new
 // thread takes it over whole, and a thread that needs a page of some class may take single pages out of it under the
@@ -27,19 +30,32 @@ namespace arenascan::alloc {
 
 class ThreadCache {
  public:
-  ThreadCache() noexcept;
+  ThreadCache() = default;
   ThreadCache(const ThreadCache&) = delete;
   ThreadCache& operator=(const ThreadCache&) = delete;
 
-  // A slot of `size_class` from the current page; null means: refill.
-  void* take(unsigned size_class, std::size_t requested_bytes, Birth birth, std::uint8_t flags) noexcept {
-    return page_take(*current_[size_class], requested_bytes, birth, flags);
+  // A new object of `requested_bytes` in a slot of `size_class`; null means: refill.
+  //
+  // The address is made opaque before the state becomes kAllocated, so the compiler has to have it in a register or on
+  // the stack from then on: a thread that is stopped anywhere in here either has no object yet or holds a root to it.
+  void* take(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept {
+    Cursor& cursor = cursors_[size_class];
+    if (cursor.bits == 0) [[unlikely]]
+      return nullptr;
+    const auto i = static_cast<unsigned>(std::countr_zero(cursor.bits));
+    cursor.bits &= cursor.bits - 1;
+    std::uintptr_t address = cursor.base + i * cursor.slot_bytes;
+    asm volatile("" : "+r"(address));
+    const Record record{birth, static_cast<std::uint16_t>(cursor.slot_bytes - requested_bytes)};
+    cursor.records[i].store(record.pack(), std::memory_order_relaxed);
+    cursor.states[i].store(state::kAllocated, std::memory_order_release);
+    return reinterpret_cast<void*>(address);
   }
 
-  // Makes a page with free slots current, from what this cache has. False: it has none, adopt() one and go on.
+  // Sets free slots of `size_class` aside, from what this cache has. False: it has none, adopt() a page and go on.
   bool refill(unsigned size_class) noexcept;
 
-  // Makes `page`, which has free slots and is this cache's by now, the current one of its class.
+  // Makes `page`, which has free slots and is this cache's by now, the current one of its class, whose cursor is empty.
   void adopt(Page& page) noexcept;
 
   // After page_free_local() asked for attention. Returns the page when it is empty and should go back to the heap.
@@ -51,22 +67,43 @@ class ThreadCache {
   // Takes back what other threads freed. Pages that become empty by it stay listed.
   void drain_pending() noexcept;
 
+  // Puts back all slots that are set aside: no page is current then. Before the cache becomes idle.
+  void put_back_all() noexcept;
+
   // Takes a page of `size_class` with free slots out of this idle cache, or null. The heap's lock is held.
   Page* surrender_page_locked(unsigned size_class) noexcept;
 
-  // Takes an empty page, a current one too, out of this cache; null when there is none.
+  // Takes an empty page that is not current out of this cache; null when there is none.
   Page* surrender_empty_page() noexcept;
+
+  // What is set aside of a page that this cache owns.
+  [[nodiscard]] GrabbedSlots grabbed(const Page& page) const noexcept;
 
   ThreadCache* next_idle = nullptr;  // heap's lock
 
  private:
+  // One cache line holds all that an allocation reads but the request.
+  struct alignas(64) Cursor {
+    std::uint64_t bits = 0;  // slots set aside: bit i is the slot at base + i * slot_bytes
+    std::uintptr_t base = 0;
+    std::size_t slot_bytes = 0;
+    std::atomic<std::uint64_t>* records = nullptr;
+    std::atomic<std::uint8_t>* states = nullptr;
+    Page* page = nullptr;     // the current page; null: none
+    std::uint32_t first = 0;  // slot that bit 0 stands for
+  };
+
+  struct PageList {
+    Page* oldest = nullptr;
+    Page* youngest = nullptr;
+  };
+
+  static bool advance(Cursor& cursor) noexcept;
   void list(Page& page) noexcept;
   void unlist(Page& page) noexcept;
-  void note_full(Page& page) noexcept { page.event = page.capacity - 1; }
-  [[nodiscard]] bool is_current(const Page& page) const noexcept { return current_[page.size_class] == &page; }
 
-  Page* current_[kClassCount];
-  Page* partial_[kClassCount] = {};
+  Cursor cursors_[kClassCount];
+  PageList partial_[kClassCount];
   std::atomic<Page*> pending_{nullptr};
 };
 

@@ -55,7 +55,7 @@ void arena_heap_destroy(arena_heap* heap) {
 }
 
 void* arena_heap_alloc(arena_heap* heap, std::size_t size) {
-  void* const object = heap->heap.allocate(*heap->cache, size, {alloc::kNoStack, heap->heap.stamp()});
+  void* const object = heap->heap.allocate(*heap->cache, size, heap->heap.birth(alloc::kNoStack));
   if (object == nullptr) errno = ENOMEM;
   return object;
 }

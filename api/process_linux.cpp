@@ -105,12 +105,13 @@ alloc::Heap::Allocation allocate_any(std::size_t bytes, std::size_t alignment, c
   alloc::ThreadCache* cache = thread.cache;
   if (cache == nullptr) [[unlikely]]
     cache = take_cache(thread);
-  const Birth birth{capture(thread, origin), heap.stamp()};
+  const Birth birth = heap.birth(capture(thread, origin));
   const std::uint8_t flags = thread.disabled != 0 ? alloc::state::kNotLeak : 0;
   if (cache != nullptr) [[likely]] {
     if (alignment > alloc::kGranuleBytes) [[unlikely]]
       return heap.allocate_slow(*cache, bytes, alignment, birth, flags);
-    return {heap.allocate(*cache, bytes, birth, flags), false};
+    return flags == 0 ? alloc::Heap::Allocation{heap.allocate(*cache, bytes, birth), false}
+                      : heap.allocate_slow(*cache, bytes, alignment, birth, flags);
   }
   const std::scoped_lock guard(g_late_mutex);
   if (g_late_cache == nullptr) g_late_cache = heap.acquire_cache();

@@ -89,7 +89,7 @@ class Program {
                               : kind < 250 ? input.below(65'536)
                                            : input.below(65'536) * 8;
     const std::size_t alignment = std::size_t{16} << (kind % 16 == 0 ? input.byte() % 10 : 0);
-    void* const p = heap_.allocate_slow(cache(input), bytes, alignment, {0, heap_.stamp()}, 0).object;
+    void* const p = heap_.allocate_slow(cache(input), bytes, alignment, heap_.birth(0), 0).object;
     require(p != nullptr);
     const auto address = reinterpret_cast<std::uintptr_t>(p);
     require(address % alignment == 0);

@@ -114,7 +114,7 @@ bool find_direct(const OrphanGraph& graph, MetaVector<std::uint8_t>& direct) noe
 
 bool add_to_groups(const Orphan& orphan, bool direct, MetaVector<Group>& ungrouped) noexcept {
   Group group;
-  group.stack = alloc::Birth::unpack(orphan.birth).stack;
+  group.stack = orphan.birth.stack;
   group.direct = direct;
   group.objects = 1;
   group.bytes = orphan.bytes;

@@ -5,9 +5,9 @@
 //     mark_range(root)...  each aligned word that points to or into an object turns it grey
 //     drain()              reads grey objects until none is left
 //
-// Only the bytes that the program asked for count: they are read, and a pointer to or into them reaches the object. What
-// is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor does a
-// pointer there reach anything. Ranges that the program made unreadable are left out.
+// Only the bytes that the program asked for count: they are read, and a pointer to or into them reaches the object.
+// What is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor
+// does a pointer there reach anything. Ranges that the program made unreadable are left out.
 //
 // Legal sequence: begin, then the others in any order and number; the mark is finished after a drain.
 // Invariant after drain: no object is grey; every object that a black one points to is black.

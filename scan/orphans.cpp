@@ -74,10 +74,10 @@ bool find_white(alloc::HeapView heap, Epoch epoch, std::uint32_t stamp, OrphanLi
         const Object object{&page, first + static_cast<std::uint32_t>(std::countr_zero(white))};
         if (!alloc::state::is_allocated(object.state())) continue;
         const alloc::Birth birth = object.birth();
-        if (static_cast<std::int32_t>(birth.stamp - stamp) >= 0) continue;  // born after the world was let go
+        if (birth.is_since(stamp)) continue;  // born after the world was let go
         Orphan orphan;
         orphan.object = object;
-        orphan.birth = birth.pack();
+        orphan.birth = birth;
         orphan.bytes = object.bytes();
         fits = fits && found.push_back(orphan);
       }

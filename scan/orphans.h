@@ -31,7 +31,7 @@ namespace arenascan::scan {
 
 struct Orphan {
   alloc::Object object;
-  std::uint64_t birth = 0;  // packed
+  alloc::Birth birth;
   std::uint64_t checksum = 0;
   std::uint64_t bytes = 0;
   bool hashed = false;      // `checksum` is that of an earlier look
@@ -42,7 +42,7 @@ struct Orphan {
   // Whether the slot still holds the object. State before birth: the acquire of a new tenant's state shows its birth
   // too.
   [[nodiscard]] bool is_same_object() const noexcept {
-    return alloc::state::is_allocated(object.state()) && object.birth().pack() == birth;
+    return alloc::state::is_allocated(object.state()) && object.birth() == birth;
   }
 };
 

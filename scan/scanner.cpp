@@ -55,6 +55,12 @@ void Scanner::scan(const ScanSettings& settings, Verdict& verdict) noexcept {
       &job, stack_.end);
 }
 
+std::uint32_t Scanner::mark_time() noexcept {
+  const std::scoped_lock heap(heap_);
+  heap_.age_births_locked();
+  return heap_.advance_stamp();
+}
+
 void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
   const std::uint64_t began = os_monotonic_ns();
   Incomplete problem = alloc::meta_prepare() ? Incomplete::kNo : Incomplete::kNoMemory;
@@ -98,6 +104,7 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, std::uintptr_t stac
   if (surroundings_ != nullptr) threads = std::unique_lock(*surroundings_->threads);
   const std::unique_lock user_roots(user_roots_);
   const std::unique_lock heap(heap_);
+  heap_.age_births_locked();
 
   if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
   const std::uint64_t stopped = os_monotonic_ns();
@@ -210,9 +217,10 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   OrphanGraph graph;
   if (!fits || !graph.build(heap_, marker_, at_rest) || !find_direct(graph, direct)) return Incomplete::kNoMemory;
 
+  const std::uint32_t oldest_wanted = settings.born_since == 0 ? UINT32_MAX : stamp_ - settings.born_since;
   for (std::size_t i = 0; i < at_rest.size(); ++i) {
     const Orphan& orphan = at_rest[i];
-    if (alloc::Birth::unpack(orphan.birth).stamp < settings.born_since) continue;
+    if (orphan.birth.age(stamp_) > oldest_wanted) continue;
     Count& count = direct[i] != 0 ? verdict.direct : verdict.indirect;
     ++count.objects;
     count.bytes += orphan.bytes;

@@ -43,7 +43,8 @@ struct ScanSettings {
   RootSettings roots;
   StopSettings stop;
   std::uint64_t second_look_ns = 0;
-  std::uint32_t born_since = 0;  // only objects with this birth stamp or a later one count as leaks; 0: all
+  std::uint32_t born_since = 0;  // only objects with this birth stamp or a later one count as leaks; 0: all, and so
+                                 // does one that lies Birth::kOldestAge or more back
 };
 
 // What surrounds the process's heap.
@@ -61,7 +62,7 @@ class Scanner {
   void scan(const ScanSettings& settings, Verdict& verdict) noexcept;
 
   // Births from now on can be told from earlier ones; for ScanSettings::born_since.
-  std::uint32_t mark_time() noexcept { return heap_.advance_stamp(); }
+  std::uint32_t mark_time() noexcept;
 
   // Around a fork: no scan is under way meanwhile.
   void lock() noexcept { mutex_.lock(); }

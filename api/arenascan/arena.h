@@ -22,7 +22,8 @@ extern "C" {
  * which are the process's options. */
 struct arena_scan_options {
   size_t size;
-  uint32_t born_since; /* only objects allocated since this arena_mark() are counted as leaks; 0: all */
+  uint32_t born_since; /* only objects allocated since this arena_mark() are counted as leaks; 0: all. A mark is good
+                          for the next 32,767 marks and scans; an older one counts as 0 */
   uint32_t
       second_look_ms; /* pause before orphans seen for the first time are looked at again; 0: the process's option */
 };

@@ -32,7 +32,7 @@ add_executable(with_static user.c)
 target_link_libraries(with_static PRIVATE arenascan::static)
 set_target_properties(with_static PROPERTIES LINKER_LANGUAGE CXX)
 CMAKE
-cmake -S . -B build -DCMAKE_PREFIX_PATH="$work/installed" >log 2>&1 && cmake --build build >>log 2>&1 || { cat log; exit 1; }
+cmake -G Ninja -S . -B build -DCMAKE_PREFIX_PATH="$work/installed" >log 2>&1 && cmake --build build >>log 2>&1 || { cat log; exit 1; }
 export ARENASCAN_OPTIONS=at_exit=0
 build/with_shared
 build/with_static

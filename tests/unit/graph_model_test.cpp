@@ -50,7 +50,7 @@ class Graph {
   void make_node() {
     Node node;
     node.bytes = random_.one_in(20) ? random_.below(300'000) : random_.below(200);
-    void* const p = heap_.allocate(*cache_, node.bytes, {0, heap_.stamp()});
+    void* const p = heap_.allocate(*cache_, node.bytes, heap_.birth(0));
     REQUIRE(p != nullptr);
     node.address = reinterpret_cast<std::uintptr_t>(p);
     if (random_.one_in(12)) {

@@ -86,7 +86,7 @@ class Model {
   void allocate() {
     const std::size_t bytes = random_size();
     const std::size_t alignment = random_.one_in(10) ? std::size_t{1} << (4 + random_.below(15)) : 16;
-    const alloc::Birth birth{static_cast<std::uint32_t>(bytes), heap_.stamp()};
+    const alloc::Birth birth = heap_.birth(static_cast<std::uint32_t>(bytes));
     void* const p = alignment == 16 && random_.one_in(2)
                         ? heap_.allocate(random_cache(), bytes, birth)
                         : heap_.allocate_slow(random_cache(), bytes, alignment, birth, 0).object;

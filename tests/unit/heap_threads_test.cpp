@@ -41,7 +41,7 @@ void work(alloc::Heap& heap, Mailboxes& boxes, std::uint64_t seed, int rounds, s
   alloc::ThreadCache* const cache = heap.acquire_cache();
   for (int i = 0; i < rounds; ++i) {
     const std::size_t bytes = sizeof(Mail) + (random.one_in(50) ? random.below(200'000) : random.below(400));
-    auto* const mail = static_cast<Mail*>(heap.allocate(*cache, bytes, {0, heap.stamp()}));
+    auto* const mail = static_cast<Mail*>(heap.allocate(*cache, bytes, heap.birth(0)));
     *mail = {bytes, static_cast<unsigned char>(seed)};
     std::memset(reinterpret_cast<unsigned char*>(mail) + sizeof(Mail), mail->fill, bytes - sizeof(Mail));
     Mail* const received = boxes[random.below(kMailboxes)].exchange(mail, std::memory_order_acq_rel);
@@ -97,7 +97,7 @@ TEST_CASE("a page that changes hands while frees into it are under way loses non
     std::vector<void*> blocks(kBlocks);
     std::thread([&] {
       alloc::ThreadCache* const cache = heap.acquire_cache();
-      for (void*& block : blocks) block = heap.allocate(*cache, 48, {0, heap.stamp()});
+      for (void*& block : blocks) block = heap.allocate(*cache, 48, heap.birth(0));
       heap.release_cache(*cache);
     }).join();
     std::thread freeing([&] {

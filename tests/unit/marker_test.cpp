@@ -20,7 +20,7 @@ struct Fixture {
   ~Fixture() { heap.destroy(); }
 
   void** allocate(std::size_t bytes) {
-    void* const p = heap.allocate(*cache, bytes, {0, heap.stamp()});
+    void* const p = heap.allocate(*cache, bytes, heap.birth(0));
     std::memset(p, 0, bytes);
     return static_cast<void**>(p);
   }
