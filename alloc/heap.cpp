@@ -135,10 +135,6 @@ Page* Heap::fetch_page(ThreadCache& cache, unsigned size_class) noexcept {
   return page;
 }
 
-void Heap::page_changed(ThreadCache& cache, Page& page) noexcept {
-  if (Page* const empty = cache.page_changed(page)) release_page(*empty);
-}
-
 void Heap::release_page(Page& page) noexcept {
   ARENA_AUDIT(page_is_valid(page, {}));
   const std::scoped_lock guard(mutex_);
@@ -191,6 +187,17 @@ Heap::Allocation Heap::allocate_large(std::size_t bytes, std::size_t alignment, 
   return result;
 }
 
+void Heap::release(ThreadCache& cache, void* object) noexcept {
+  const Located at = locate_live(object);
+  if (at.page->owner.load(std::memory_order_relaxed) != &cache) {
+    release_foreign(at);
+    return;
+  }
+  page_free_local(*at.page, at.index);
+  if (at.page->used != at.page->event) return;
+  if (Page* const empty = cache.page_changed(*at.page)) release_page(*empty);
+}
+
 void Heap::release_foreign(Located at) noexcept {
   Page& page = *at.page;
   if (page.is_large()) {
@@ -207,6 +214,8 @@ void Heap::release_large(Page& page) noexcept {
       !page.states()[0].compare_exchange_strong(seen, state::kFree, std::memory_order_relaxed)) {
     report_double_free(page, 0);
   }
+  // A signal handler that interrupted its own thread in here cannot give the run back: it stays taken for good.
+  if (mutex_.is_mine()) return;
   const std::scoped_lock guard(mutex_);
   drop_page_locked(page);
 }

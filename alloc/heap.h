@@ -21,6 +21,7 @@
 #include <mutex>
 
 #include "alloc/layout.h"
+#include "alloc/lock.h"
 #include "alloc/misuse.h"
 #include "alloc/page.h"
 #include "alloc/page_map.h"
@@ -68,14 +69,23 @@ class Heap {
                            std::uint8_t flags) noexcept;
 
   // Frees what allocate returned. Dies with a report on any other address.
-  void release(ThreadCache& cache, void* object) noexcept {
-    const Located at = locate_live(object);
-    if (at.page->owner.load(std::memory_order_relaxed) == &cache) [[likely]] {
-      if (page_free_local(*at.page, at.index)) [[unlikely]]
-        page_changed(cache, *at.page);
-      return;
-    }
-    release_foreign(at);
+  void release(ThreadCache& cache, void* object) noexcept;
+
+  // The usual case of it, an object of the thread's own page that is neither full nor about to become empty. False, and
+  // nothing done, where it is not that.
+  [[nodiscard]] bool release_quickly(ThreadCache& cache, void* object) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(object);
+    Page* const page = map_.find(address);
+    if (page == nullptr || page->owner.load(std::memory_order_relaxed) != &cache) [[unlikely]]
+      return false;
+    const std::uint32_t index = page->index_of(address);
+    const std::uint8_t seen = page->states()[index].load(std::memory_order_relaxed);
+    if (page->address_of(index) != address || !state::is_allocated(seen)) [[unlikely]]
+      return false;
+    if (page->used - 1 == page->event) [[unlikely]]
+      return false;
+    page_free_local(*page, index);
+    return true;
   }
 
   // The same for a thread without a cache.
@@ -110,6 +120,10 @@ class Heap {
   // For fork handlers and the scanner.
   void lock() noexcept { mutex_.lock(); }
   void unlock() noexcept { mutex_.unlock(); }
+
+  // Whether the calling thread holds the lock: a signal handler that interrupted it in there may free, and allocate
+  // nothing.
+  [[nodiscard]] bool is_locked_by_caller() const noexcept { return mutex_.is_mine(); }
 
   // Walks everything and checks the invariants; true when they hold. No other thread may use the heap meanwhile.
   [[nodiscard]] bool is_valid() noexcept;
@@ -149,7 +163,6 @@ class Heap {
 
   // A page with free slots for `cache`: out of an idle cache, or new. Null when there is no memory.
   Page* fetch_page(ThreadCache& cache, unsigned size_class) noexcept;
-  void page_changed(ThreadCache& cache, Page& page) noexcept;
   void release_page(Page& page) noexcept;
 
   template <typename Visit>
@@ -165,7 +178,7 @@ class Heap {
   void drop_page_locked(Page& page) noexcept;
   void* take_metadata_locked(std::size_t bytes) noexcept;
 
-  std::mutex mutex_;
+  Lock mutex_;
   PageMap map_;
   RunAllocator runs_;
   std::atomic<std::uint32_t> stamp_{1};

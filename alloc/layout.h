@@ -115,6 +115,11 @@ struct alignas(64) Page {
   std::uint32_t word_count = 0;  // of each bit array
   std::uint32_t next_word = 0;   // the owner's: where the search for free bits goes on
   bool listed = false;           // the owner's: in its cache's partial list
+
+  // Slots with a policy flag set since the span was set up: lets the scan skip pages without any. Set by whoever sets
+  // a flag (relaxed, before the flag's release), cleared at set-up only.
+  std::atomic<bool> annotated{false};
+
   Page* next = nullptr;          // partial list of the cache; free list of metadata blocks
   Page* prev = nullptr;
   std::atomic<std::uint64_t>* remote_bits = nullptr;  // set by other threads (release), taken by the owner (acquire)
@@ -128,10 +133,6 @@ struct alignas(64) Page {
   // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
   std::atomic<std::uint32_t> pending{0};
   Page* next_pending = nullptr;  // written by the pusher, read by whoever empties the list
-
-  // Slots with a policy flag set since the span was set up: lets the scan skip pages without any. Set by whoever sets
-  // a flag (relaxed, before the flag's release), cleared at set-up only.
-  std::atomic<bool> annotated{false};
 
   [[nodiscard]] std::atomic<std::uint8_t>* states() noexcept {
     return reinterpret_cast<std::atomic<std::uint8_t>*>(this + 1);
@@ -166,6 +167,6 @@ struct alignas(64) Page {
   }
   [[nodiscard]] Birth birth(std::uint32_t index) const noexcept { return record(index).birth; }
 };
-static_assert(offsetof(Page, page_count) == 64);
+static_assert(offsetof(Page, page_count) == 64 && sizeof(Page) == 128);
 
 }  // namespace arenascan::alloc

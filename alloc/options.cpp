@@ -18,27 +18,34 @@ constexpr std::size_t kMaxEnvironmentText = 16384;
 
 constinit Options g_options{};  // written by load_options() before there are threads
 
-// A row of the table with the type rubbed off. Exactly one of the three members is set.
+constexpr std::string_view kStackModes[] = {"off", "full", "fp"};
+
+// A row of the table with the type rubbed off. Exactly one of the four members is set.
 struct Row {
   std::string_view name;
   bool Options::*flag;
   unsigned Options::*number;
   OptionText Options::*text;
+  StackMode Options::*stack_mode;
   unsigned least, most;
   std::string_view help;
 };
 
 constexpr Row make_row(std::string_view name, bool Options::*field, unsigned least, unsigned most,
                        std::string_view help) {
-  return {name, field, nullptr, nullptr, least, most, help};
+  return {name, field, nullptr, nullptr, nullptr, least, most, help};
 }
 constexpr Row make_row(std::string_view name, unsigned Options::*field, unsigned least, unsigned most,
                        std::string_view help) {
-  return {name, nullptr, field, nullptr, least, most, help};
+  return {name, nullptr, field, nullptr, nullptr, least, most, help};
 }
 constexpr Row make_row(std::string_view name, OptionText Options::*field, unsigned least, unsigned most,
                        std::string_view help) {
-  return {name, nullptr, nullptr, field, least, most, help};
+  return {name, nullptr, nullptr, field, nullptr, least, most, help};
+}
+constexpr Row make_row(std::string_view name, StackMode Options::*field, unsigned least, unsigned most,
+                       std::string_view help) {
+  return {name, nullptr, nullptr, nullptr, field, least, most, help};
 }
 
 constexpr Row kRows[] = {
@@ -72,6 +79,13 @@ bool parse_number(std::string_view value, const Row& row, unsigned& number) noex
 bool parse_value(std::string_view value, const Row& row, Options& options) noexcept {
   if (row.flag != nullptr) return parse_flag(value, options.*row.flag);
   if (row.number != nullptr) return parse_number(value, row, options.*row.number);
+  if (row.stack_mode != nullptr) {
+    const auto* const named = std::find(std::begin(kStackModes), std::end(kStackModes), value);
+    auto index = static_cast<unsigned>(named - std::begin(kStackModes));
+    if (named == std::end(kStackModes) && !parse_number(value, row, index)) return false;
+    options.*row.stack_mode = static_cast<StackMode>(index);
+    return true;
+  }
   OptionText& text = options.*row.text;
   if (value.size() >= OptionText::kCapacity) return false;
   text = OptionText{};
@@ -82,6 +96,8 @@ bool parse_value(std::string_view value, const Row& row, Options& options) noexc
 void describe_values(const Row& row, FixedText& line) noexcept {
   if (row.flag != nullptr) {
     line.text("0, 1, true, false, yes, no, on or off");
+  } else if (row.stack_mode != nullptr) {
+    line.text("off, full, fp, or 0, 1, 2 for these");
   } else if (row.number != nullptr) {
     line.text("a number from ").decimal(row.least).text(" to ").decimal(row.most);
   } else {
@@ -204,6 +220,7 @@ void write_option_help(int fd) noexcept {
     line.text("  ").text(row.name).text("=");
     if (row.flag != nullptr) line.decimal(defaults.*row.flag ? 1 : 0);
     if (row.number != nullptr) line.decimal(defaults.*row.number);
+    if (row.stack_mode != nullptr) line.text(kStackModes[static_cast<unsigned>(defaults.*row.stack_mode)]);
     line.text("\n        ").text(row.help).text(" (");
     describe_values(row, line);
     line.text(")\n");

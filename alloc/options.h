@@ -28,6 +28,8 @@ struct OptionText {
   [[nodiscard]] std::string_view view() const noexcept { return chars; }
 };
 
+enum class StackMode : std::uint8_t { kOff, kFull, kFramePointers };  // as text: off, full, fp; or 0, 1, 2
+
 struct Options {
 #define ARENA_OPTION(type, name, default_value, least, most, help) type name = default_value;
 #include "alloc/options.def"

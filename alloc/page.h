@@ -62,12 +62,12 @@ inline void page_publish(Page& page, std::uint32_t index, const Record& record, 
   page.states()[index].store(state::kAllocated | flags, std::memory_order_release);
 }
 
-// Frees an object of the calling thread's own page whose state was seen to be allocated. True when the page needs
-// attention: it became empty, or it was full. Owner only.
-[[nodiscard]] inline bool page_free_local(Page& page, std::uint32_t index) noexcept {
+// Frees an object of the calling thread's own page whose state was seen to be allocated. When `used` has come to
+// `event`, the page needs attention: it became empty, or it was full. Owner only.
+inline void page_free_local(Page& page, std::uint32_t index) noexcept {
   page.states()[index].store(state::kFree, std::memory_order_relaxed);
   page.free_bits[index / 64] |= std::uint64_t{1} << (index % 64);
-  return --page.used == page.event;
+  --page.used;
 }
 
 }  // namespace arenascan::alloc

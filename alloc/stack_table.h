@@ -16,7 +16,9 @@
 // before the release CAS that publishes it and read after an acquire load of the head or through an id that was itself
 // published by its holder.
 //
-// Called by: heap (an object's birth), api/report (what a stack id means).
+// A table keeps any sequences of words; the trails of walks (stack_cache.h) are kept in one of their own.
+//
+// Called by: stack_cache, misuse, api/ (allocations, reports).
 #pragma once
 
 #include <atomic>
@@ -46,6 +48,9 @@ class StackTable {
 
   // The frames of a stack, innermost first; empty for kNoStack.
   [[nodiscard]] std::span<const std::uintptr_t> frames(StackId id) const noexcept;
+
+  // The same by their beginning, for an id that is not kNoStack.
+  [[nodiscard]] const std::uintptr_t* words(StackId id) const noexcept { return record(id)->frames(); }
 
   struct Stats {
     std::uint64_t stacks;   // distinct stacks stored

@@ -25,6 +25,7 @@
 
 #include "alloc/layout.h"
 #include "alloc/page.h"
+#include "alloc/stack_cache.h"
 
 namespace arenascan::alloc {
 
@@ -42,10 +43,11 @@ class ThreadCache {
     Cursor& cursor = cursors_[size_class];
     if (cursor.bits == 0) [[unlikely]]
       return nullptr;
-    const auto i = static_cast<unsigned>(std::countr_zero(cursor.bits));
+    const auto i = static_cast<std::uint64_t>(std::countr_zero(cursor.bits));
     cursor.bits &= cursor.bits - 1;
     std::uintptr_t address = cursor.base + i * cursor.slot_bytes;
     asm volatile("" : "+r"(address));
+    if (address == 0) __builtin_unreachable();
     const Record record{birth, static_cast<std::uint16_t>(cursor.slot_bytes - requested_bytes)};
     cursor.records[i].store(record.pack(), std::memory_order_relaxed);
     cursor.states[i].store(state::kAllocated, std::memory_order_release);
@@ -58,7 +60,8 @@ class ThreadCache {
   // Makes `page`, which has free slots and is this cache's by now, the current one of its class, whose cursor is empty.
   void adopt(Page& page) noexcept;
 
-  // After page_free_local() asked for attention. Returns the page when it is empty and should go back to the heap.
+  // After page_free_local() when the page needs attention. Returns the page when it is empty and should go back to the
+  // heap.
   [[nodiscard]] Page* page_changed(Page& page) noexcept;
 
   // Hands a page with remotely freed slots to this cache. Any thread.
@@ -78,6 +81,10 @@ class ThreadCache {
 
   // What is set aside of a page that this cache owns.
   [[nodiscard]] GrabbedSlots grabbed(const Page& page) const noexcept;
+
+  // The thread's call stacks, here so that one pointer leads to all that an allocation needs. Left as the memory is,
+  // which the heap hands over zeroed, so that a thread which never asks for stacks does not touch it.
+  StackCache stacks;
 
   ThreadCache* next_idle = nullptr;  // heap's lock
 

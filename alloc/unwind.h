@@ -17,7 +17,8 @@
 //   1. A walk reads at or above its start, upwards, and never past the end of a stack whose end is known. Of a frame
 //      that a signal interrupted it also reads the red zone.
 //   2. The rule path does not allocate and takes no lock (_dl_find_object has none). libunwind takes the loader's lock.
-//   3. A rule is used only while no module has been unloaded since: unwind_forget_modules() retires them all.
+//   3. A rule is used only while no module has been unloaded since: unwind_forget_modules() retires them all, and
+//   trails.
 //
 // Threads: capture from any thread at once; the rule table is written with atomic stores of whole entries.
 // The idea of flattening unwind tables into per-address rules is that of the Linux kernel's ORC and of framehop.
@@ -25,19 +26,13 @@
 // Called by: api/ (stack capture of allocations).
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "alloc/trail.h"
+
 namespace arenascan::alloc {
-
-inline constexpr std::size_t kMaxFrames = 64;
-
-// Where a walk starts: the state of the caller of the function that was entered, right after the return to it.
-struct FrameState {
-  std::uintptr_t pc;  // return address into the caller
-  std::uintptr_t sp;  // value of rsp after the return
-  std::uintptr_t fp;  // caller's rbp
-};
 
 // The state of this function's caller. Only in functions that are compiled with a frame pointer.
 #define ARENA_CALLER_STATE()                                                                         \
@@ -45,9 +40,13 @@ struct FrameState {
                                   reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) + 16, \
                                   *static_cast<const std::uintptr_t*>(__builtin_frame_address(0))})
 
-// Writes the return addresses from `state.pc` outwards into `frames`, at most `capacity`, and returns how many.
-// Keeps errno.
-std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t capacity) noexcept;
+// How frames are found.
+enum class UnwindBy : std::uint8_t { kRules, kFramePointers };
+
+// Writes the return addresses from `state.pc` outwards into `frames`, at most `capacity`, and returns how many; records
+// the walk's trail, which is to be fresh. Keeps errno.
+std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t capacity, Trail& trail,
+                   UnwindBy by = UnwindBy::kRules) noexcept;
 
 // The same by libunwind alone, from the calling function outwards: the yardstick that tests and the bench compare with.
 std::size_t unwind_slow(std::uintptr_t* frames, std::size_t capacity) noexcept;
@@ -55,7 +54,11 @@ std::size_t unwind_slow(std::uintptr_t* frames, std::size_t capacity) noexcept;
 // Tells the calling thread where its stack ends. The main thread's is known; others' are not until told.
 void unwind_set_stack_end(std::uintptr_t end) noexcept;
 
-// Retires every rule: a module has been unloaded and its addresses may come to mean something else.
+// Retires every rule and trail: a module has been unloaded and its addresses may come to mean something else.
 void unwind_forget_modules() noexcept;
+
+// How often modules have been forgotten. Written by unwind_forget_modules(), read by every walk and every comparison of
+// a trail. Relaxed: a thread that runs code of a new module has synchronised with its loading.
+extern constinit std::atomic<std::uint32_t> g_module_generation;
 
 }  // namespace arenascan::alloc

@@ -5,6 +5,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -18,6 +19,9 @@
 extern "C" void* __libc_stack_end;  // NOLINT(*reserved-identifier)
 
 namespace arenascan::alloc {
+
+constinit std::atomic<std::uint32_t> g_module_generation{0};
+
 namespace {
 
 // A rule in one word, so that it is read and written whole:
@@ -52,10 +56,6 @@ constexpr std::size_t kEntryCount = std::size_t{1} << 16;
 constexpr std::size_t kProbes = 8;
 constinit std::array<Entry, kEntryCount> g_rules{};
 
-// Raised when a module goes; read before a rule is worked out, so that a rule of an unloaded module is never taken for
-// current. Relaxed: a thread that runs code of the new module has synchronised with its loading.
-constinit std::atomic<std::uint8_t> g_generation{0};
-
 // Top of the calling thread's stack as far as it is known; 0 when not.
 [[gnu::tls_model("initial-exec")]] constinit thread_local std::uintptr_t t_stack_end = 0;
 
@@ -68,7 +68,8 @@ UnwindRule find_rule(std::uintptr_t address) noexcept {
 
 UnwindRule rule_for(std::uintptr_t address) noexcept {
   constexpr std::uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;
-  const std::uint8_t generation = g_generation.load(std::memory_order_relaxed);
+  // Read before a rule is worked out, so that a rule of an unloaded module is never taken for current.
+  const auto generation = static_cast<std::uint8_t>(g_module_generation.load(std::memory_order_relaxed));
   const std::size_t first = address * kGoldenRatio >> 48;
   Entry* free = nullptr;
   for (std::size_t i = 0; i < kProbes; ++i) {
@@ -103,12 +104,22 @@ std::uintptr_t known_stack_end() noexcept {
   return t_stack_end;
 }
 
-// One walk. Every read is at or above the current frame and, where the stack's end is known, below it.
+bool has_module(std::uintptr_t address) noexcept {
+  dl_find_object module{};
+  return _dl_find_object(reinterpret_cast<void*>(address), &module) == 0;
+}
+
+// One walk, and its trail. Every read is at or above the current frame and, where the stack's end is known, below it.
 class Walk {
  public:
-  explicit Walk(const FrameState& start) noexcept : frame_(start) {}
+  Walk(const FrameState& start, Trail& trail) noexcept : frame_(start), origin_(start.sp), trail_(trail) {}
 
-  enum class Step : std::uint8_t { kStepped, kEnd, kComplex };
+  enum class Step : std::uint8_t {
+    kStepped,
+    kEnd,      // the outermost frame, as its code's table says
+    kLost,     // there is no going on, though nothing says that it ends here
+    kComplex,  // only libunwind can
+  };
 
   Step step() noexcept {
     const bool is_exact = std::exchange(is_exact_, false);
@@ -122,10 +133,21 @@ class Walk {
     return has_module(frame_.pc) ? Step::kComplex : step_by_frame_pointer();
   }
 
+  // For code that no module owns (a JIT's), and where that is asked for: frame pointers are believed when they look
+  // like some, on a stack whose end is known.
+  Step step_by_frame_pointer() noexcept {
+    const std::uintptr_t end = known_stack_end();
+    const std::uintptr_t fp = frame_.fp;
+    if (frame_.sp >= end || !plausible(fp) || fp + 2 * kWord > end) return Step::kLost;
+    compare_fp();
+    return move_to(fp + 2 * kWord, word_at(fp), fp);
+  }
+
   [[nodiscard]] std::uintptr_t pc() const noexcept { return frame_.pc; }
 
  private:
   static constexpr std::uintptr_t kRedZoneBytes = 128;
+  static constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
 
   static std::uintptr_t word_at(std::uintptr_t address) noexcept {
     return *reinterpret_cast<const std::uintptr_t*>(address);
@@ -134,57 +156,65 @@ class Walk {
   // Whether a word may lie at `address`: not below the frame, aligned, and within the stack.
   [[nodiscard]] bool plausible(std::uintptr_t address) const noexcept { return plausible(address, frame_.sp); }
   [[nodiscard]] bool plausible(std::uintptr_t address, std::uintptr_t lowest) const noexcept {
-    if (address < lowest || address % sizeof(std::uintptr_t) != 0) return false;
+    if (address < lowest || address % kWord != 0) return false;
     const std::uintptr_t end = t_stack_end;
     return frame_.sp >= end || address < end;  // beyond the end it knows, the walk is on another stack
   }
 
+  // Where the walk goes from here depends on the frame pointer: the trail has to compare it.
+  void compare_fp() noexcept {
+    if (fp_place_ == kInRegister) {
+      trail_.compares_fp = true;
+    } else if (fp_place_ != kCompared) {
+      trail_.add_frame_pointer(fp_place_ - origin_, frame_.fp - origin_);
+    }
+    fp_place_ = kCompared;
+  }
+
+  // To the frame that begins at `cfa`, with the return address just below it; its frame pointer was read at `fp_place`.
+  Step move_to(std::uintptr_t cfa, std::uintptr_t fp, std::uintptr_t fp_place) noexcept {
+    trail_.add_return(cfa - kWord - origin_);
+    frame_ = {word_at(cfa - kWord), cfa, fp};
+    fp_place_ = fp_place;
+    return frame_.pc == 0 ? Step::kLost : Step::kStepped;
+  }
+
   // `lowest` is where the saved rbp may lie: in an interrupted epilogue that is below rsp, in the red zone.
   Step step_by(const UnwindRule& rule, std::uintptr_t lowest) noexcept {
+    if (rule.base != UnwindRule::Base::kSp || rule.saved_fp == UnwindRule::SavedFp::kAtFp) compare_fp();
     std::uintptr_t cfa = rule.base == UnwindRule::Base::kSp ? frame_.sp : frame_.fp;
     cfa += static_cast<std::uintptr_t>(std::intptr_t{rule.cfa_offset});
     if (rule.base == UnwindRule::Base::kWordAtFp) {
-      if (!plausible(cfa)) return Step::kEnd;
+      if (!plausible(cfa)) return Step::kLost;
+      trail_.add_frame_pointer(cfa - origin_, word_at(cfa) - origin_);
       cfa = word_at(cfa);
     }
-    if (cfa <= frame_.sp || !plausible(cfa - sizeof(std::uintptr_t))) return Step::kEnd;
-    std::uintptr_t fp = frame_.fp;
-    if (rule.saved_fp != UnwindRule::SavedFp::kUnchanged) {
-      const std::uintptr_t origin = rule.saved_fp == UnwindRule::SavedFp::kBelowCfa ? cfa : fp;
-      const std::uintptr_t at = origin + static_cast<std::uintptr_t>(std::intptr_t{rule.fp_offset});
-      if (!plausible(at, lowest)) return Step::kEnd;
-      fp = word_at(at);
-    }
-    frame_ = {word_at(cfa - sizeof(std::uintptr_t)), cfa, fp};
-    return frame_.pc == 0 ? Step::kEnd : Step::kStepped;
+    if (cfa <= frame_.sp || !plausible(cfa - kWord)) return Step::kLost;
+    if (rule.saved_fp == UnwindRule::SavedFp::kUnchanged) return move_to(cfa, frame_.fp, fp_place_);
+    const std::uintptr_t origin = rule.saved_fp == UnwindRule::SavedFp::kBelowCfa ? cfa : frame_.fp;
+    const std::uintptr_t at = origin + static_cast<std::uintptr_t>(std::intptr_t{rule.fp_offset});
+    if (!plausible(at, lowest)) return Step::kLost;
+    return move_to(cfa, word_at(at), at);
   }
 
   // The kernel left the interrupted registers where the handler's return finds them.
   Step step_over_signal() noexcept {
+    trail_.usable = false;
     const auto* const context = reinterpret_cast<const ucontext_t*>(frame_.sp);
     const auto reg = [context](int which) { return static_cast<std::uintptr_t>(context->uc_mcontext.gregs[which]); };
     frame_ = {reg(REG_RIP), reg(REG_RSP), reg(REG_RBP)};
     is_exact_ = true;
-    return frame_.pc == 0 ? Step::kEnd : Step::kStepped;
+    return frame_.pc == 0 ? Step::kLost : Step::kStepped;
   }
 
-  // Code that no module owns (a JIT's): believed to keep frame pointers when they look like it, on a stack whose end is
-  // known.
-  Step step_by_frame_pointer() noexcept {
-    const std::uintptr_t end = known_stack_end();
-    const std::uintptr_t fp = frame_.fp;
-    if (frame_.sp >= end || !plausible(fp) || fp + 2 * sizeof(std::uintptr_t) > end) return Step::kEnd;
-    frame_ = {word_at(fp + sizeof(std::uintptr_t)), fp + 2 * sizeof(std::uintptr_t), word_at(fp)};
-    return frame_.pc == 0 ? Step::kEnd : Step::kStepped;
-  }
-
-  static bool has_module(std::uintptr_t address) noexcept {
-    dl_find_object module{};
-    return _dl_find_object(reinterpret_cast<void*>(address), &module) == 0;
-  }
+  static constexpr std::uintptr_t kInRegister = 0;
+  static constexpr std::uintptr_t kCompared = 1;
 
   FrameState frame_;
-  bool is_exact_ = false;  // pc is where a signal interrupted, not behind a call
+  bool is_exact_ = false;                  // pc is where a signal interrupted, not behind a call
+  std::uintptr_t fp_place_ = kInRegister;  // where the current frame pointer was read
+  std::uintptr_t origin_;                  // where the walk started
+  Trail& trail_;
 };
 
 }  // namespace
@@ -205,29 +235,35 @@ std::size_t unwind_slow(std::uintptr_t* frames, std::size_t capacity) noexcept {
   return count;
 }
 
-std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t capacity) noexcept {
-  Walk walk(state);
+namespace {
+
+// libunwind starts here, some frames further in: kept is what lies outwards of `from`. Returns how many frames that is.
+std::size_t unwind_outwards_of(std::uintptr_t from, std::uintptr_t* frames, std::size_t capacity) noexcept {
+  std::array<std::uintptr_t, kMaxFrames + 16> all;
+  const std::size_t found = unwind_slow(all.data(), all.size());
+  const std::uintptr_t* const first = std::find(all.data(), all.data() + found, from);
+  const std::size_t kept = std::min(capacity, static_cast<std::size_t>(all.data() + found - first));
+  std::copy_n(first, kept, frames);
+  return kept;
+}
+
+}  // namespace
+
+std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t capacity, Trail& trail,
+                   UnwindBy by) noexcept {
+  Walk walk(state, trail);
   for (std::size_t count = 0; count < capacity;) {
     frames[count++] = walk.pc();
     if (count == capacity) return count;
-    switch (walk.step()) {
+    switch (by == UnwindBy::kRules ? walk.step() : walk.step_by_frame_pointer()) {
       case Walk::Step::kStepped: continue;
       case Walk::Step::kEnd: return count;
+      case Walk::Step::kLost: trail.usable = false; return count;
       case Walk::Step::kComplex: break;
     }
-    // The general unwinder starts here, a few frames further in: keep what lies outwards of the frame asked for.
-    std::array<std::uintptr_t, kMaxFrames + 16> all;
-    const std::size_t found = unwind_slow(all.data(), all.size());
-    for (std::size_t from = 0; from < found; ++from) {
-      if (all[from] != state.pc) continue;
-      std::size_t kept = 0;
-      while (kept < capacity && from + kept < found) {
-        frames[kept] = all[from + kept];
-        ++kept;
-      }
-      return kept;
-    }
-    return count;
+    trail.usable = false;
+    const std::size_t found = unwind_outwards_of(state.pc, frames, capacity);
+    return found == 0 ? count : found;
   }
   return 0;
 }
@@ -235,8 +271,8 @@ std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t 
 void unwind_set_stack_end(std::uintptr_t end) noexcept { t_stack_end = end; }
 
 void unwind_forget_modules() noexcept {
-  const auto generation = static_cast<std::uint8_t>(g_generation.fetch_add(1, std::memory_order_relaxed) + 1);
-  if (generation != 0) return;
+  const std::uint32_t generation = g_module_generation.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (static_cast<std::uint8_t>(generation) != 0) return;
   for (Entry& entry : g_rules) entry.rule.store(0, std::memory_order_relaxed);  // numbers come round: forget by hand
 }
 

@@ -75,11 +75,10 @@ int arena_remove_root(const void* p, std::size_t size) {
   return api::process().roots.remove(range_of(p, size)) ? 0 : fail(ENOENT);
 }
 
-void arena_disable() { ++api::this_thread().disabled; }
+void arena_disable() { api::disable_leaks(); }
 
 void arena_enable() {
-  if (api::this_thread().disabled == 0) alloc::fatal("arena_enable without a matching arena_disable on this thread");
-  --api::this_thread().disabled;
+  if (!api::enable_leaks()) alloc::fatal("arena_enable without a matching arena_disable on this thread");
 }
 
 }  // extern "C"

@@ -37,7 +37,7 @@ void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* 
 int report_last_scan(int fd) noexcept {
   const std::scoped_lock guard(g_mutex);
   if (!g_has_verdict) return ENOENT;
-  return report::write_text_report(fd, *reinterpret_cast<scan::Verdict*>(g_storage), process().stacks);
+  return report::write_text_report(fd, *reinterpret_cast<scan::Verdict*>(g_storage), process().tables.stacks);
 }
 
 void lock_last_report() noexcept { g_mutex.lock(); }

@@ -20,6 +20,7 @@
 #include "alloc/check.h"
 #include "alloc/options.h"
 #include "alloc/os.h"
+#include "api/allocate.h"
 #include "api/last_report.h"
 #include "api/process.h"
 
@@ -37,11 +38,13 @@ void before_fork() noexcept {
   api::lock_last_report();
   api::process().threads.lock();
   api::process().roots.lock();
+  api::lock_shared_cache();
   api::process().heap.lock();
 }
 
 void unlock_all() noexcept {
   api::process().heap.unlock();
+  api::unlock_shared_cache();
   api::process().roots.unlock();
   api::process().threads.unlock();
   api::unlock_last_report();

@@ -1,12 +1,13 @@
 // The C allocation functions, as the program calls them: argument rules and errno of the C library; the work is
-// process.h's. Compiled with frame pointers, from which the origin of each allocation is read.
+// allocate.h's. Compiled with frame pointers and without sibling calls: the origin of each allocation is read from
+// the entry point's frame.
 #include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
 #include "alloc/os.h"
-#include "api/process.h"
+#include "api/allocate.h"
 
 using arenascan::api::Origin;
 
@@ -22,7 +23,7 @@ bool product_overflows(std::size_t count, std::size_t size, std::size_t& bytes) 
   return __builtin_mul_overflow(count, size, &bytes);
 }
 
-void* resize(void* object, std::size_t bytes, const Origin& origin) noexcept {
+[[gnu::noinline]] void* resize(void* object, std::size_t bytes, Origin origin) noexcept {
   if (object == nullptr) return or_enomem(arenascan::api::allocate(bytes, origin));
   if (bytes == 0) {  // as the C library does
     arenascan::api::release(object);

@@ -6,7 +6,7 @@
 // static library may define its own. Compiled with frame pointers, from which the origin of an allocation is read.
 #include <new>
 
-#include "api/process.h"
+#include "api/allocate.h"
 
 using arenascan::api::Origin;
 using std::align_val_t;
@@ -69,7 +69,7 @@ bool aligned_delete_array_is_ours() noexcept {
 }
 
 // Tries until there is memory, or the new handler throws, or there is no handler.
-void* allocate_or_throw(size_t bytes, align_val_t alignment, const Origin& origin) {
+[[gnu::noinline]] void* allocate_or_throw(size_t bytes, align_val_t alignment, Origin origin) {
   for (;;) {
     void* const object = arenascan::api::allocate_aligned(bytes, static_cast<size_t>(alignment), origin);
     if (object != nullptr) [[likely]]
@@ -80,7 +80,9 @@ void* allocate_or_throw(size_t bytes, align_val_t alignment, const Origin& origi
   }
 }
 
-void* allocate_or_throw(size_t bytes, const Origin& origin) {
+[[gnu::always_inline]] inline void* allocate_or_throw(size_t bytes, Origin origin) {
+  if (void* const object = arenascan::api::allocate(bytes, origin)) [[likely]]
+    return object;
   return allocate_or_throw(bytes, align_val_t{arenascan::alloc::kGranuleBytes}, origin);
 }
 
@@ -93,7 +95,7 @@ void* or_null(const Allocate& allocate) noexcept {
   }
 }
 
-void release(void* object) noexcept {
+[[gnu::always_inline]] inline void release(void* object) noexcept {
   if (object != nullptr) arenascan::api::release(object);
 }
 

@@ -1,4 +1,4 @@
-// The process's one heap and what belongs to it: stack table, thread registry, user roots, scanner.
+// The process's one heap and what belongs to it: stack tables, thread registry, user roots, scanner.
 //
 // All of it is set up by the first allocation, which comes from inside the dynamic loader, before any constructor; none
 // of it is ever destroyed, because programs allocate and free until the very end.
@@ -7,35 +7,53 @@
 // goes back when the last of the thread's key destructors has run; what a thread allocates later still (the C library
 // tidies up after the destructors) comes from one shared cache behind a lock.
 //
-// Threads: allocate() and release() from any thread. A signal handler may allocate unless it interrupted the allocator.
-//
-// Called by: malloc, new_delete, arena, lifecycle, threads.
+// Called by: allocate, arena, lifecycle, threads, last_report.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "alloc/heap.h"
-#include "alloc/stack_table.h"
-#include "alloc/unwind.h"
+#include "alloc/stack_cache.h"
 #include "scan/scanner.h"
 
 namespace arenascan::api {
 
+// Which allocations get a call stack.
+enum class StacksOf : std::uint8_t { kNone, kAll, kSample };
+
 struct Process {
   alloc::Heap heap;
-  alloc::StackTable stacks;
+  alloc::StackTables tables;
+  StacksOf stacks_of = StacksOf::kNone;  // constant after the set-up
   scan::ThreadRegistry threads;
   scan::UserRoots roots;
 };
 
 struct ThreadState {
+  // The cache while nothing stands in the way of the short way through it (allocate.h); else null: there is none yet or
+  // any more, a call is using it, or what is allocated is to be disabled.
+  alloc::ThreadCache* ready = nullptr;
   alloc::ThreadCache* cache = nullptr;
   std::uint32_t disabled = 0;          // depth of arena_disable
   std::uint8_t destructor_rounds = 0;  // how often the key's destructor has run
   bool ended = false;                  // the cache went back for good
   bool capturing = false;              // inside a stack walk: an allocation there gets no stack
+  bool in_use = false;                 // the long way is using the cache
+  std::uint64_t until_sample = 0;      // StacksOf::kSample: bytes to allocate before the next one that gets a stack
+  std::uint64_t random = 0;            // state of the generator of the distances between samples
 };
+
+// Storage that is initialised before everything and destroyed never.
+template <typename T>
+union Immortal {
+  constexpr Immortal() : value() {}
+  ~Immortal() {}
+  T value;
+};
+
+extern constinit Immortal<Process> g_process;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local ThreadState t_thread;
 
 // The process's state, set up before it is returned for the first time.
 Process& process() noexcept;
@@ -43,24 +61,10 @@ Process& process() noexcept;
 // Its scanner; made on first use.
 scan::Scanner& process_scanner() noexcept;
 
-ThreadState& this_thread() noexcept;
-
-// Where an allocation came from: the entry point that the program called, and its caller.
-struct Origin {
-  const void* entry;
-  alloc::FrameState caller;
-};
-
-// Memory for the program, or null; errno is not touched. `alignment` is a power of two.
-void* allocate(std::size_t bytes, const Origin& origin) noexcept;
-void* allocate_aligned(std::size_t bytes, std::size_t alignment, const Origin& origin) noexcept;
-void* allocate_zeroed(std::size_t bytes, const Origin& origin) noexcept;
-
-// As realloc for a live object and a size above 0; null leaves the object as it was.
-void* reallocate(void* object, std::size_t bytes, const Origin& origin) noexcept;
-
-// Frees a live object of the process's heap; anything else dies with a report.
-void release(void* object) noexcept;
+// What the calling thread allocates from now on is never a leak; and the end of that, which may be nested. False when
+// there is nothing to end.
+void disable_leaks() noexcept;
+bool enable_leaks() noexcept;
 
 // Stands for lifecycle_linux.cpp, which nothing calls.
 extern const char kLifecycle;
@@ -69,7 +73,3 @@ extern const char kLifecycle;
 scan::ScanSettings scan_settings() noexcept;
 
 }  // namespace arenascan::api
-
-// The origin of the function it stands in, which the program called; needs a frame pointer there.
-#define ARENA_ORIGIN(entry_point) \
-  (::arenascan::api::Origin{reinterpret_cast<const void*>(entry_point), ARENA_CALLER_STATE()})

@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "alloc/unwind.h"
-#include "api/process.h"
+#include "api/allocate.h"
 
 using namespace arenascan;
 

@@ -64,10 +64,11 @@ ARENASCAN_OPTIONS="log_path=/no/such/directory/report" preloaded ./leaky >out 2>
 check "a log_path that cannot be written is named" grep -q "cannot write the report to /no/such/directory/report" err
 check "and the report goes to standard error" grep -q SUMMARY err
 
-ARENASCAN_OPTIONS="at_exi=1:exitcode=300:stacks=maybe:symbolize=0" preloaded ./leaky >out 2>err; status=$?
+ARENASCAN_OPTIONS="at_exi=1:exitcode=300:stacks=maybe:print_summary=2:symbolize=0" preloaded ./leaky >out 2>err; status=$?
 check "an unknown option is named with the nearest" grep -q 'unknown option "at_exi"; did you mean "at_exit"?' err
 check "a number out of range is named" grep -q 'option exitcode is "300"; it takes a number from 0 to 255' err
-check "a bad flag is named" grep -q 'option stacks is "maybe"; it takes 0, 1, true' err
+check "a bad flag is named" grep -q 'option print_summary is "2"; it takes 0, 1, true' err
+check "a bad word is named" grep -q 'option stacks is "maybe"; it takes off, full, fp' err
 check "symbolize=0 prints module and offset" grep -Eq "^    #1 0x[0-9a-f]+ \(.*/leaky\+0x[0-9a-f]+\)" err
 check "and the program goes on" [ "$status" -eq 23 ]
 

@@ -36,10 +36,13 @@ TEST_CASE("values of every form, every separator, later ones win") {
   CHECK(parse("exitcode=7").exitcode == 7);
   const alloc::Options all = parse("exitcode=1:exitcode=2,stacks=0 max_leaks=5\tuse_tls=0\nlog_path=/tmp/x");
   CHECK(all.exitcode == 2);
-  CHECK(!all.stacks);
+  CHECK(all.stacks == alloc::StackMode::kOff);
   CHECK(all.max_leaks == 5);
   CHECK(!all.use_tls);
   CHECK(all.log_path.view() == "/tmp/x");
+  CHECK(parse("stacks=full").stacks == alloc::StackMode::kFull);
+  CHECK(parse("stacks=fp").stacks == alloc::StackMode::kFramePointers);
+  CHECK(parse("stacks=off").stacks == alloc::StackMode::kOff);
   CHECK(g_complaints.empty());
   CHECK(parse("log_path='a:b c'").log_path.view() == "a:b c");
   CHECK(parse("log_path=\"a,b\":exitcode=3").exitcode == 3);
@@ -57,8 +60,10 @@ TEST_CASE("what is wrong is named, with what would be right, and the default sta
   CHECK(complains("exitcode=99999999999999999999", "takes a number"));
   CHECK(complains("exitcode=7x", "takes a number"));
   CHECK(complains("exitcode", "takes a number"));
-  CHECK(complains("stacks=2", "it takes 0, 1, true, false, yes, no, on or off"));
+  CHECK(complains("symbolize=2", "it takes 0, 1, true, false, yes, no, on or off"));
+  CHECK(complains("stacks=3", "option stacks is \"3\"; it takes off, full, fp, or 0, 1, 2 for these"));
+  CHECK(complains("stacks=", "it takes off, full, fp"));
   CHECK(complains("log_path=" + std::string(600, 'x'), "at most 511 bytes"));
   CHECK(parse("exitcode=300:stacks=0").exitcode == 23);
-  CHECK(!parse("exitcode=300:stacks=0").stacks);
+  CHECK(parse("exitcode=300:stacks=0").stacks == alloc::StackMode::kOff);
 }

@@ -302,10 +302,11 @@ TEST_CASE("unwind: threads walk at once, with and without a known end of their s
 
 TEST_CASE("unwind: no room, little room") {
   std::uintptr_t frames[4] = {1, 2, 3, 4};
+  alloc::Trail trail;
   const alloc::FrameState nowhere{reinterpret_cast<std::uintptr_t>(&run_chains) + 1, 0, 0};
-  CHECK(alloc::unwind(nowhere, frames, 0) == 0);
+  CHECK(alloc::unwind(nowhere, frames, 0, trail) == 0);
   CHECK(frames[0] == 1);
-  CHECK(alloc::unwind(nowhere, frames, 1) == 1);
+  CHECK(alloc::unwind(nowhere, frames, 1, trail) == 1);
   CHECK(frames[0] == nowhere.pc);
   CHECK(frames[1] == 2);
 }
@@ -313,11 +314,13 @@ TEST_CASE("unwind: no room, little room") {
 TEST_CASE("unwind: a walk that does not start in known code, or on no stack, ends at once") {
   alignas(16) std::uintptr_t stack[8] = {};
   std::uintptr_t frames[8];
+  alloc::Trail trail;
   const auto sp = reinterpret_cast<std::uintptr_t>(stack);
-  CHECK(alloc::unwind({16, sp, 0}, frames, 8) == 1);        // code of no module, no frame pointer
-  CHECK(alloc::unwind({16, sp, sp + 3}, frames, 8) == 1);   // misaligned one
-  CHECK(alloc::unwind({16, sp, sp - 64}, frames, 8) == 1);  // below the stack pointer
-  CHECK(alloc::unwind({16, sp, ~std::uintptr_t{7}}, frames, 8) == 1);
+  CHECK(alloc::unwind({16, sp, 0}, frames, 8, trail) == 1);        // code of no module, no frame pointer
+  CHECK(alloc::unwind({16, sp, sp + 3}, frames, 8, trail) == 1);   // misaligned one
+  CHECK(alloc::unwind({16, sp, sp - 64}, frames, 8, trail) == 1);  // below the stack pointer
+  CHECK(alloc::unwind({16, sp, ~std::uintptr_t{7}}, frames, 8, trail) == 1);
+  CHECK(!trail.usable);
 }
 
 TEST_CASE("unwind: code of no module is walked by frame pointers") {
@@ -328,7 +331,8 @@ TEST_CASE("unwind: code of no module is walked by frame pointers") {
   stack[5] = 0;
   stack[6] = 48;
   std::uintptr_t frames[8] = {};
-  CHECK(alloc::unwind({16, at(0), at(2)}, frames, 8) == 3);
+  alloc::Trail trail;
+  CHECK(alloc::unwind({16, at(0), at(2)}, frames, 8, trail) == 3);
   CHECK(frames[0] == 16);
   CHECK(frames[1] == 32);
   CHECK(frames[2] == 48);

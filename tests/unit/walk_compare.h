@@ -21,8 +21,10 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 
 #include "alloc/cfi.h"
+#include "alloc/stack_cache.h"
 #include "alloc/unwind.h"
 
 namespace arenascan::test {
@@ -49,6 +51,8 @@ using Frames = std::array<std::uintptr_t, alloc::kMaxFrames + 2>;
 struct Tally {
   std::uint64_t walks = 0;
   std::uint64_t different = 0;
+  std::uint64_t hits = 0;            // walks that the stack cache has answered as well
+  std::uint64_t wrong_hits = 0;      // of them, with another stack
   std::uint64_t complex_frames = 0;  // of this program's, without a rule
   std::size_t deepest = 0;
   Frames fast{};  // of the first walk that differed
@@ -65,15 +69,42 @@ inline bool is_complex_here(std::uintptr_t return_address) {
   return fde == nullptr || alloc::evaluate(fde, return_address - 1).kind == alloc::UnwindRule::Kind::kComplex;
 }
 
+inline alloc::StackTables& walk_tables() {
+  static alloc::StackTables tables;
+  static const bool are_ready = tables.stacks.init(std::size_t{1} << 28) && tables.trails.init(std::size_t{1} << 28);
+  if (!are_ready) std::abort();
+  return tables;
+}
+inline const alloc::StackTables& g_walk_tables = walk_tables();  // before any signal handler
+
+// What the allocations of a thread would do with the same walks: the answer of the stack cache must be the walk's.
+inline void compare_cached(Tally& tally, const alloc::Origin& origin, const Frames& walked, std::size_t depth,
+                           const alloc::Trail& trail) {
+  alloc::StackTables& tables = walk_tables();
+  thread_local alloc::StackCache cache{};
+  std::array<std::uintptr_t, alloc::kMaxFrames + 2> whole{origin.entry_frame()};
+  std::copy_n(walked.begin(), depth, whole.begin() + 1);
+  const alloc::StackId stack = tables.stacks.intern({whole.data(), depth + 1});
+  if (const alloc::StackId cached = cache.find(tables, origin); cached != alloc::kNoStack) {
+    ++tally.hits;
+    if (cached != stack) ++tally.wrong_hits;
+  }
+  cache.remember(tables, origin, stack, trail);
+}
+
 // Walks both ways from the caller outwards, and notes what differs.
 [[gnu::noinline]] inline void compare(Tally& tally, std::size_t capacity = alloc::kMaxFrames) {
   Frames fast{}, slow{};
+  const alloc::FrameState start = ARENA_CALLER_STATE();
+  alloc::Trail trail;
   const int saved_errno = errno;
   errno = 4711;
-  const std::size_t fast_depth = alloc::unwind(ARENA_CALLER_STATE(), fast.data(), capacity);
+  const std::size_t fast_depth = alloc::unwind(start, fast.data(), capacity, trail);
   const bool kept_errno = errno == 4711;
   errno = saved_errno;
   const std::size_t slow_depth = alloc::unwind_slow(slow.data(), capacity + 1) - 1;  // this function is in front
+  // The capacity stands in for the entry point: a stack of another depth is another stack.
+  compare_cached(tally, ARENA_ORIGIN(capacity), fast, fast_depth, trail);
   ++tally.walks;
   tally.deepest = std::max(tally.deepest, fast_depth);
   if (kept_errno && fast_depth == slow_depth && std::equal(fast.begin(), fast.begin() + fast_depth, slow.begin() + 1)) {
@@ -94,8 +125,9 @@ inline void count_complex_frames(Tally& tally) {
 inline void check(const Tally& tally, std::uint64_t at_least) {
   CHECK(tally.walks >= at_least);
   CHECK(tally.different == 0);
+  CHECK(tally.wrong_hits == 0);
   CHECK(tally.complex_frames == 0);
-  MESSAGE("walks: " << tally.walks << ", deepest: " << tally.deepest);
+  MESSAGE("walks: " << tally.walks << ", deepest: " << tally.deepest << ", answered by the cache: " << tally.hits);
   if (tally.different == 0) return;
   for (std::size_t i = 0; i < alloc::kMaxFrames; ++i) {
     const std::uintptr_t fast = tally.fast[i], slow = tally.slow[i];

@@ -1,0 +1,160 @@
+// The long way of allocating and freeing.
+#include "api/allocate.h"
+
+#include <array>
+#include <cstring>
+#include <mutex>
+
+#include "alloc/options.h"
+#include "api/thread_cache.h"
+
+namespace arenascan::api {
+
+using alloc::StackId;
+using Allocation = alloc::Heap::Allocation;
+
+namespace {
+
+// For threads whose cache has gone back or is in use (a signal handler interrupted them).
+constinit alloc::Lock g_shared_lock;
+alloc::ThreadCache* g_shared_cache = nullptr;  // g_shared_lock
+
+StackId walk(alloc::StackCache* cache, Origin origin) noexcept {
+  ThreadState& thread = t_thread;
+  if (thread.capturing) return alloc::kNoStack;
+  thread.capturing = true;
+  const alloc::Options& options = alloc::options();
+  alloc::StackTables& tables = g_process.value.tables;
+  const auto by = options.stacks == alloc::StackMode::kFull ? alloc::UnwindBy::kRules : alloc::UnwindBy::kFramePointers;
+  std::array<std::uintptr_t, alloc::kMaxFrames> frames;
+  alloc::Trail trail;
+  frames[0] = origin.entry_frame();
+  const std::size_t depth = options.stack_depth < 2 ? 1 : options.stack_depth;
+  const std::size_t count = 1 + alloc::unwind(origin.caller(), frames.data() + 1, depth - 1, trail, by);
+  const StackId stack = tables.stacks.intern({frames.data(), count});
+  if (cache != nullptr && count > 1) cache->remember(tables, origin, stack, trail);
+  thread.capturing = false;
+  return stack;
+}
+
+// Bytes to the next sample: evenly distributed around the mean, so that no pattern of sizes escapes.
+std::uint64_t sample_distance(ThreadState& thread) noexcept {
+  if (thread.random == 0) thread.random = reinterpret_cast<std::uintptr_t>(&thread) | 1;
+  thread.random ^= thread.random << 13;
+  thread.random ^= thread.random >> 7;
+  thread.random ^= thread.random << 17;
+  return 1 + thread.random % (2 * std::uint64_t{alloc::options().stack_sample_bytes});
+}
+
+// The stack of an allocation. `cache` is the thread's, or null.
+StackId capture(alloc::StackCache* cache, std::size_t bytes, Origin origin) noexcept {
+  switch (g_process.value.stacks_of) {
+    case StacksOf::kNone: return alloc::kNoStack;
+    case StacksOf::kSample:
+      if (t_thread.until_sample > bytes) {
+        t_thread.until_sample -= bytes;
+        return alloc::kNoStack;
+      }
+      t_thread.until_sample = sample_distance(t_thread);
+      break;
+    case StacksOf::kAll: break;
+  }
+  if (cache == nullptr) return walk(nullptr, origin);
+  const StackId known = cache->find(g_process.value.tables, origin);
+  return known != alloc::kNoStack ? known : walk(cache, origin);
+}
+
+std::uint8_t flags_of(const ThreadState& thread) noexcept { return thread.disabled != 0 ? alloc::state::kNotLeak : 0; }
+
+// Without the thread's own cache. A handler that interrupted its thread inside one of the locks gets no memory.
+Allocation allocate_from_shared(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
+  alloc::Heap& heap = g_process.value.heap;
+  if (heap.is_locked_by_caller() || g_shared_lock.is_mine()) return {};
+  const alloc::Birth birth = heap.birth(capture(nullptr, bytes, origin));
+  const std::scoped_lock guard(g_shared_lock);
+  if (g_shared_cache == nullptr) g_shared_cache = heap.acquire_cache();
+  if (g_shared_cache == nullptr) return {};
+  return heap.allocate_slow(*g_shared_cache, bytes, alignment, birth, flags_of(t_thread));
+}
+
+Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
+  const LongUse use;
+  if (!use) return allocate_from_shared(bytes, alignment, origin);
+  alloc::Heap& heap = g_process.value.heap;
+  const alloc::Birth birth = heap.birth(capture(&use->stacks, bytes, origin));
+  return heap.allocate_slow(*use, bytes, alignment, birth, flags_of(t_thread));
+}
+
+}  // namespace
+
+void lock_shared_cache() noexcept { g_shared_lock.lock(); }
+void unlock_shared_cache() noexcept { g_shared_lock.unlock(); }
+
+void* allocate_traced(std::size_t bytes, Origin origin) noexcept {
+  {
+    const CacheInUse cache;
+    if (cache && bytes <= alloc::kMaxSlotBytes) [[likely]] {
+      const Process& process = g_process.value;
+      alloc::StackId stack = alloc::kNoStack;
+      bool is_known = false;
+      if (process.stacks_of == StacksOf::kAll) [[likely]] {
+        stack = cache->stacks.find(process.tables, origin);
+        is_known = stack != alloc::kNoStack;
+      } else if (t_thread.until_sample > bytes) {
+        t_thread.until_sample -= bytes;
+        is_known = true;
+      }
+      if (is_known) [[likely]] {
+        if (void* const object = cache->take(alloc::class_of(bytes), bytes, process.heap.birth(stack))) [[likely]]
+          return object;
+      }
+    }
+  }
+  return long_way::allocate(bytes, origin);
+}
+
+void* long_way::allocate(std::size_t bytes, Origin origin) noexcept {
+  return allocate_any(bytes, alloc::kGranuleBytes, origin).object;
+}
+
+void long_way::release(void* object) noexcept {
+  const LongUse use;
+  if (use) {
+    g_process.value.heap.release(*use, object);
+  } else {
+    g_process.value.heap.release(object);
+  }
+}
+
+void* allocate_aligned(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
+  if (alignment <= alloc::kGranuleBytes) return allocate(bytes, origin);
+  return allocate_any(bytes, alignment, origin).object;
+}
+
+void* allocate_zeroed(std::size_t bytes, Origin origin) noexcept {
+  if (bytes <= alloc::kMaxSlotBytes) {
+    void* const object = allocate(bytes, origin);
+    return object == nullptr ? nullptr : std::memset(object, 0, bytes);
+  }
+  const Allocation got = allocate_any(bytes, alloc::kGranuleBytes, origin);
+  if (got.object != nullptr && !got.zeroed) std::memset(got.object, 0, bytes);
+  return got.object;
+}
+
+void* reallocate(void* object, std::size_t bytes, Origin origin) noexcept {
+  alloc::Heap& heap = process().heap;
+  StackId stack = alloc::kNoStack;
+  {
+    const LongUse use;
+    stack = capture(use ? &use->stacks : nullptr, bytes, origin);
+  }
+  if (heap.resize_in_place(object, bytes, stack)) return object;
+  const std::size_t old_bytes = heap.requested_bytes(object);
+  void* const moved = allocate(bytes, origin);
+  if (moved == nullptr) return nullptr;
+  std::memcpy(moved, object, old_bytes < bytes ? old_bytes : bytes);
+  release(object);
+  return moved;
+}
+
+}  // namespace arenascan::api

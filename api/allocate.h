@@ -1,0 +1,95 @@
+// Allocating and freeing for the program: the short way, in line, and the door to the long one.
+//
+//     short way   the thread's cache is ready, the size is small, the stack is one that the cache knows, and a slot is
+//                 set aside: some thirty instructions without a call
+//     long way    anything else: the first allocation of a thread, new pages, new stacks, large sizes and alignments,
+//                 options that ask for more (allocate.cpp)
+//
+// While a call uses the cache it takes ThreadState::ready away: a signal handler that interrupts it and allocates finds
+// the cache in use and takes the long way, which then leaves the cache alone.
+//
+// Threads: any. Errno is not touched; null means that there is no memory. Alignments are powers of two.
+//
+// Called by: malloc, new_delete, threads.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include "alloc/stack_cache.h"
+#include "alloc/unwind.h"
+#include "api/process.h"
+
+namespace arenascan::api {
+
+using alloc::Origin;
+
+namespace long_way {
+
+void* allocate(std::size_t bytes, Origin origin) noexcept;
+void release(void* object) noexcept;
+
+}  // namespace long_way
+
+// allocate() where stacks are kept.
+void* allocate_traced(std::size_t bytes, Origin origin) noexcept;
+
+void* allocate_aligned(std::size_t bytes, std::size_t alignment, Origin origin) noexcept;
+void* allocate_zeroed(std::size_t bytes, Origin origin) noexcept;
+
+// As realloc for a live object and a size above 0; null leaves the object as it was.
+void* reallocate(void* object, std::size_t bytes, Origin origin) noexcept;
+
+// Around a fork: no thread is allocating from the cache that threads without one share.
+void lock_shared_cache() noexcept;
+void unlock_shared_cache() noexcept;
+
+// A thread's cache, taken into use for the length of one operation.
+class CacheInUse {
+ public:
+  CacheInUse() noexcept : cache_(t_thread.ready) {
+    t_thread.ready = nullptr;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  ~CacheInUse() {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    t_thread.ready = cache_;
+  }
+  CacheInUse(const CacheInUse&) = delete;
+  CacheInUse& operator=(const CacheInUse&) = delete;
+
+  explicit operator bool() const noexcept { return cache_ != nullptr; }
+  alloc::ThreadCache* operator->() const noexcept { return cache_; }
+  alloc::ThreadCache& operator*() const noexcept { return *cache_; }
+
+ private:
+  alloc::ThreadCache* cache_;
+};
+
+// Memory for the program, aligned to 16. The short way, in line where no stacks are kept; with stacks it is a call
+// away, so that the many registers it needs cost nothing here.
+[[gnu::always_inline]] inline void* allocate(std::size_t bytes, Origin origin) noexcept {
+  Process& process = g_process.value;
+  if (process.stacks_of != StacksOf::kNone) return allocate_traced(bytes, origin);
+  {
+    const CacheInUse cache;
+    if (cache && bytes <= alloc::kMaxSlotBytes) [[likely]] {
+      const alloc::Birth birth = process.heap.birth(alloc::kNoStack);
+      if (void* const object = cache->take(alloc::class_of(bytes), bytes, birth)) [[likely]]
+        return object;
+    }
+  }
+  return long_way::allocate(bytes, origin);
+}
+
+// Frees a live object of the process's heap; anything else dies with a report.
+[[gnu::always_inline]] inline void release(void* object) noexcept {
+  {
+    const CacheInUse cache;
+    if (cache && g_process.value.heap.release_quickly(*cache, object)) [[likely]]
+      return;
+  }
+  long_way::release(object);
+}
+
+}  // namespace arenascan::api
