@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMinReserveBytes = std::size_t{1} << 24;
 constexpr std::size_t kMetadataStepBytes = std::size_t{1} << 18;
+constexpr std::size_t kHugePageBytes = std::size_t{1} << 21;
 constexpr std::size_t kGuardBytes = std::size_t{1} << 20;  // inaccessible, between user memory and the rest
 
 constexpr std::size_t round_up(std::size_t value, std::size_t unit) noexcept {
@@ -19,7 +20,7 @@ constexpr std::size_t round_up(std::size_t value, std::size_t unit) noexcept {
 
 }  // namespace
 
-bool Heap::init(std::size_t reserve_bytes) noexcept {
+bool Heap::init(std::size_t reserve_bytes, const RunAllocator::Settings& settings) noexcept {
   const std::size_t limit = os_address_space_limit_bytes();
   // Metadata for the smallest slots takes less than 7/8 of their pages; under a limit on address space the program
   // needs the room more.
@@ -31,7 +32,7 @@ bool Heap::init(std::size_t reserve_bytes) noexcept {
     const std::size_t map_bytes = round_up(page_count * sizeof(std::atomic<Page*>), kOsPageBytes);
     const std::size_t bitmap_bytes = round_up(RunAllocator::bitmap_bytes(page_count), kOsPageBytes);
     const std::size_t total = user + kGuardBytes + map_bytes + bitmap_bytes + user / 8 * metadata_eighths;
-    reserved_ = os_reserve(total, kPageBytes);
+    reserved_ = os_reserve(total, kHugePageBytes);
     if (reserved_ == nullptr) continue;
     reserved_bytes_ = total;
     const auto begin = reinterpret_cast<std::uintptr_t>(reserved_);
@@ -42,7 +43,7 @@ bool Heap::init(std::size_t reserve_bytes) noexcept {
       continue;
     }
     map_.init(begin, page_count, reinterpret_cast<std::atomic<Page*>*>(map));
-    runs_.init(begin, page_count, reinterpret_cast<std::uint64_t*>(bitmaps));
+    runs_.init(begin, page_count, reinterpret_cast<std::uint64_t*>(bitmaps), settings);
     metadata_next_ = metadata_committed_ = bitmaps + bitmap_bytes;
     metadata_end_ = begin + total;
     return true;

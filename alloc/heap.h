@@ -38,7 +38,7 @@ class Heap {
 
   // Reserves the address space: `reserve_bytes` of user memory, halved until the system grants it. False when nothing
   // could be had; every allocation fails then. Once, before any other call.
-  bool init(std::size_t reserve_bytes) noexcept;
+  bool init(std::size_t reserve_bytes, const RunAllocator::Settings& settings = {}) noexcept;
 
   // Gives everything back. No object, cache or Page of this heap may be used any more.
   void destroy() noexcept;

@@ -120,7 +120,7 @@ struct alignas(64) Page {
   // a flag (relaxed, before the flag's release), cleared at set-up only.
   std::atomic<bool> annotated{false};
 
-  Page* next = nullptr;          // partial list of the cache; free list of metadata blocks
+  Page* next = nullptr;  // partial list of the cache; free list of metadata blocks
   Page* prev = nullptr;
   std::atomic<std::uint64_t>* remote_bits = nullptr;  // set by other threads (release), taken by the owner (acquire)
 

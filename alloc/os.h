@@ -36,6 +36,9 @@ void os_release(void* memory, std::size_t bytes) noexcept;
 // Drops the contents of committed memory; it stays accessible and reads as zero.
 void os_decommit(void* memory, std::size_t bytes) noexcept;
 
+// Asks for huge pages behind committed memory; nothing happens where the system has none to give.
+void os_prefer_huge_pages(void* memory, std::size_t bytes) noexcept;
+
 // The limit on the process's address space (RLIMIT_AS) in bytes; 0 when there is none.
 std::size_t os_address_space_limit_bytes() noexcept;
 

@@ -59,6 +59,11 @@ void os_decommit(void* memory, std::size_t bytes) noexcept {
   madvise(memory, bytes, MADV_DONTNEED);
 }
 
+void os_prefer_huge_pages(void* memory, std::size_t bytes) noexcept {
+  const ErrnoKeeper keeper;
+  madvise(memory, bytes, MADV_HUGEPAGE);
+}
+
 std::size_t os_address_space_limit_bytes() noexcept {
   const ErrnoKeeper keeper;
   rlimit limit{};

@@ -9,8 +9,7 @@
 namespace arenascan::alloc {
 namespace {
 
-constexpr std::size_t kCommitStepPages = 512;       // 32 MiB
-constexpr std::size_t kIdleDirtyBudgetPages = 256;  // 16 MiB
+constexpr std::size_t kCommitStepPages = 512;  // 32 MiB
 
 void set_bits(std::uint64_t* bits, std::size_t first, std::size_t count, bool value) noexcept {
   for (std::size_t page = first; page < first + count; ++page) {
@@ -25,11 +24,14 @@ void set_bits(std::uint64_t* bits, std::size_t first, std::size_t count, bool va
 
 }  // namespace
 
-void RunAllocator::init(std::uintptr_t begin, std::size_t page_count, std::uint64_t* bitmaps) noexcept {
+void RunAllocator::init(std::uintptr_t begin, std::size_t page_count, std::uint64_t* bitmaps,
+                        const Settings& settings) noexcept {
+  settings_ = settings;
   begin_ = begin;
   page_count_ = page_count;
   taken_ = bitmaps;
-  dirty_ = bitmaps + (page_count + 63) / 64;
+  dirty_ = taken_ + (page_count + 63) / 64;
+  idle_ = dirty_ + (page_count + 63) / 64;
 }
 
 std::size_t RunAllocator::next_free(std::size_t from) const noexcept {
@@ -55,7 +57,10 @@ bool RunAllocator::commit_through(std::size_t end_page) noexcept {
   const std::size_t stepped =
       std::min(page_count_, (end_page + kCommitStepPages - 1) / kCommitStepPages * kCommitStepPages);
   for (const std::size_t target : {stepped, end_page}) {
-    if (os_commit(reinterpret_cast<void*>(begin_ + committed_ * kPageBytes), (target - committed_) * kPageBytes)) {
+    void* const at = reinterpret_cast<void*>(begin_ + committed_ * kPageBytes);
+    const std::size_t bytes = (target - committed_) * kPageBytes;
+    if (os_commit(at, bytes)) {
+      if (settings_.huge_pages) os_prefer_huge_pages(at, bytes);
       committed_ = target;
       return true;
     }
@@ -74,6 +79,7 @@ bool RunAllocator::occupy(std::size_t first, std::size_t count, bool& zeroed) no
   }
   set_bits(taken_, first, count, true);
   set_bits(dirty_, first, count, true);
+  set_bits(idle_, first, count, false);
   taken_count_ += count;
   high_water_ = std::max(high_water_, first + count);
   if (first == lowest_free_) lowest_free_ = next_free(first + count);
@@ -112,12 +118,38 @@ void RunAllocator::give_back_locked(std::uintptr_t base, std::size_t count) noex
   set_bits(taken_, first, count, false);
   taken_count_ -= count;
   lowest_free_ = std::min(lowest_free_, first);
-  if (idle_dirty_count_ + count <= kIdleDirtyBudgetPages) {
-    idle_dirty_count_ += count;
-    return;
+  idle_dirty_count_ += count;
+  decay_locked(os_monotonic_ns());
+}
+
+void RunAllocator::decay_locked(std::uint64_t now_ns) noexcept {
+  if (now_ns < next_look_ns_) return;
+  next_look_ns_ = now_ns + settings_.decay_ns;
+  if (idle_dirty_count_ == 0) return;
+  std::size_t first = 0;  // the run that is being gathered
+  std::size_t count = 0;
+  for (std::size_t word = 0; word * 64 < high_water_; ++word) {
+    const std::uint64_t unused = dirty_[word] & ~taken_[word];
+    const std::uint64_t old = settings_.decay_ns == 0 ? unused : idle_[word];
+    idle_[word] = unused & ~old;
+    for (std::uint64_t rest = old; rest != 0; rest &= rest - 1) {
+      const std::size_t page = word * 64 + static_cast<std::size_t>(std::countr_zero(rest));
+      if (page != first + count) {
+        purge(first, count);
+        first = page;
+        count = 0;
+      }
+      ++count;
+    }
   }
-  os_decommit(reinterpret_cast<void*>(base), count * kPageBytes);
+  purge(first, count);
+}
+
+void RunAllocator::purge(std::size_t first, std::size_t count) noexcept {
+  if (count == 0) return;
+  os_decommit(reinterpret_cast<void*>(begin_ + first * kPageBytes), count * kPageBytes);
   set_bits(dirty_, first, count, false);
+  idle_dirty_count_ -= count;
 }
 
 bool RunAllocator::is_valid_locked() const noexcept {
@@ -127,7 +159,9 @@ bool RunAllocator::is_valid_locked() const noexcept {
     const bool is_taken = test(taken_, page);
     if (!is_taken && page < lowest_free_) return false;
     taken += is_taken ? 1 : 0;
-    idle_dirty += !is_taken && test(dirty_, page) ? 1 : 0;
+    const bool is_idle_dirty = !is_taken && test(dirty_, page);
+    if (test(idle_, page) && !is_idle_dirty) return false;
+    idle_dirty += is_idle_dirty ? 1 : 0;
   }
   if (next_taken(high_water_, page_count_) != page_count_) return false;
   return taken == taken_count_ && idle_dirty == idle_dirty_count_ && high_water_ <= committed_;

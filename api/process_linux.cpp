@@ -65,7 +65,8 @@ bool init_tables(alloc::StackTables& tables) noexcept {
   alloc::load_options();
   const alloc::Options& options = alloc::options();
   Process& process = g_process.value;
-  if (!process.heap.init(std::size_t{options.reserve_gib} << 30)) {
+  const alloc::RunAllocator::Settings runs{std::uint64_t{options.decay_ms} * 1'000'000, options.huge_pages};
+  if (!process.heap.init(std::size_t{options.reserve_gib} << 30, runs)) {
     alloc::write_line("arenascan: no address space could be reserved for the heap; every allocation will fail");
   }
   if (options.stacks != alloc::StackMode::kOff) {
