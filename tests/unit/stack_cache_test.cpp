@@ -1,0 +1,195 @@
+// The stack cache: it knows what was walked before, and never names a stack that a walk would not find.
+#include <doctest/doctest.h>
+
+#include <alloca.h>
+
+#include <array>
+#include <cstring>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "alloc/stack_cache.h"
+#include "tests/unit/random.h"
+
+using namespace arenascan;
+
+namespace {
+
+struct Fixture {
+  Fixture() {
+    REQUIRE(tables.stacks.init(std::size_t{1} << 26));
+    REQUIRE(tables.trails.init(std::size_t{1} << 26));
+  }
+  ~Fixture() {
+    tables.stacks.destroy();
+    tables.trails.destroy();
+  }
+  alloc::StackTables tables;
+};
+
+// One thread's view: its cache, and how it fared.
+struct Thread {
+  alloc::StackTables* tables;
+  alloc::UnwindBy by = alloc::UnwindBy::kRules;
+  alloc::StackCache cache{};
+  std::uint64_t hits = 0, misses = 0, wrong = 0, without_trail = 0;
+};
+
+// Stands for an entry point of the allocator: asks the cache, walks as well, compares.
+[[gnu::noinline]] alloc::StackId entry(Thread& thread) {
+  const alloc::Origin origin = ARENA_ORIGIN(&entry);
+  const alloc::StackId known = thread.cache.find(*thread.tables, origin);
+  std::array<std::uintptr_t, alloc::kMaxFrames> frames;
+  alloc::Trail trail;
+  frames[0] = origin.entry_frame();
+  const std::size_t count = 1 + alloc::unwind(origin.caller(), frames.data() + 1, frames.size() - 1, trail, thread.by);
+  const alloc::StackId walked = thread.tables->stacks.intern({frames.data(), count});
+  if (known == alloc::kNoStack) {
+    ++thread.misses;
+    thread.without_trail += trail.usable ? 0 : 1;
+    thread.cache.remember(*thread.tables, origin, walked, trail);
+  } else {
+    ++thread.hits;
+    thread.wrong += known == walked ? 0 : 1;
+  }
+  asm volatile("" : : : "memory");  // the call above is no jump
+  return walked;
+}
+
+// Callers with frames of different kinds, which call each other in any order: of fixed size, of a size only known when
+// they run (found by rbp), and realigned ones.
+using Chain = std::span<const std::uint8_t>;
+alloc::StackId call(Thread& thread, Chain chain);
+
+[[gnu::noinline]] alloc::StackId fixed(Thread& thread, Chain chain) {
+  volatile char room[40];
+  room[0] = 1;
+  return call(thread, chain.subspan(1)) + (room[0] - 1);
+}
+[[gnu::noinline]] alloc::StackId sized(Thread& thread, Chain chain) {
+  auto* const room = static_cast<volatile char*>(alloca(16 + chain[0] * 8));
+  room[0] = 1;
+  return call(thread, chain.subspan(1)) + (room[0] - 1);
+}
+[[gnu::noinline]] alloc::StackId realigned(Thread& thread, Chain chain) {
+  alignas(64) volatile char room[64];
+  room[0] = 1;
+  return call(thread, chain.subspan(1)) + (room[0] - 1);
+}
+template <int kNumber>
+[[gnu::noinline]] alloc::StackId plain(Thread& thread, Chain chain) {
+  const alloc::StackId found = call(thread, chain.subspan(1));
+  asm volatile("" : : : "memory");
+  return found;
+}
+
+[[gnu::noinline]] alloc::StackId call(Thread& thread, Chain chain) {
+  alloc::StackId found = alloc::kNoStack;
+  if (chain.empty()) {
+    found = entry(thread);
+  } else {
+    switch (chain[0] % 8) {
+      case 0: found = fixed(thread, chain); break;
+      case 1: found = sized(thread, chain); break;
+      case 2: found = realigned(thread, chain); break;
+      case 3: found = plain<3>(thread, chain); break;
+      case 4: found = plain<4>(thread, chain); break;
+      case 5: found = plain<5>(thread, chain); break;
+      case 6: found = plain<6>(thread, chain); break;
+      default: found = plain<7>(thread, chain); break;
+    }
+  }
+  asm volatile("" : : : "memory");
+  return found;
+}
+
+void run_chains(Thread& thread, std::uint64_t seed, int rounds) {
+  test::Random random(seed);
+  std::vector<std::vector<std::uint8_t>> chains(200);
+  for (auto& chain : chains) {
+    chain.resize(random.below(20));
+    for (std::uint8_t& link : chain) link = static_cast<std::uint8_t>(random.next());
+  }
+  for (int i = 0; i < rounds; ++i) call(thread, chains[random.one_in(10) ? random.below(200) : random.below(20)]);
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "random chains of frames of all kinds: most are known, none is named wrongly") {
+  Thread thread{&tables};
+  run_chains(thread, 1, 50'000);
+  CHECK(thread.wrong == 0);
+  CHECK(thread.without_trail == 0);
+  CHECK(thread.hits > 40'000);
+}
+
+TEST_CASE_FIXTURE(Fixture, "the same with frame pointers alone") {
+  Thread thread{&tables, alloc::UnwindBy::kFramePointers};
+  run_chains(thread, 2, 20'000);
+  CHECK(thread.wrong == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a call site at one depth with a thousand histories") {
+  Thread thread{&tables};
+  std::vector<std::uint8_t> chain(14, 3);
+  for (int round = 0; round < 3; ++round) {
+    for (unsigned history = 0; history < 1024; ++history) {
+      for (unsigned bit = 0; bit < 10; ++bit) chain[bit] = (history >> bit & 1) != 0 ? 3 : 4;
+      call(thread, chain);
+    }
+  }
+  CHECK(thread.wrong == 0);
+  CHECK(thread.without_trail == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "what one recursion has left on the stack does not mislead the next") {
+  Thread thread{&tables};
+  std::vector<std::uint8_t> chain;
+  for (int round = 0; round < 20; ++round) {
+    chain.assign(static_cast<std::size_t>(1 + round % 7), static_cast<std::uint8_t>(round % 2 == 0 ? 3 : 1));
+    for (int i = 0; i < 50; ++i) {
+      call(thread, chain);
+      chain.push_back(static_cast<std::uint8_t>(3 + i % 5));
+    }
+  }
+  CHECK(thread.wrong == 0);
+  CHECK(thread.hits > 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a cache that another thread has filled is right on this thread's stack") {
+  Thread thread{&tables};
+  std::thread([&] { run_chains(thread, 5, 5'000); }).join();
+  CHECK(thread.wrong == 0);
+  run_chains(thread, 5, 5'000);
+  CHECK(thread.wrong == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "when modules are forgotten, so is what the cache knows") {
+  Thread thread{&tables};
+  const std::vector<std::uint8_t> chain(5, 3);
+  const auto three_times = [&] {
+    const volatile int times = 3;  // so that the loop stays one call site
+    for (int i = 0; i < times; ++i) call(thread, chain);
+  };
+  three_times();
+  CHECK(thread.misses == 1);
+  alloc::unwind_forget_modules();
+  three_times();
+  CHECK(thread.misses == 2);
+  CHECK(thread.hits == 4);
+}
+
+TEST_CASE_FIXTURE(Fixture, "entries do not look like addresses") {
+  Thread thread{&tables};
+  run_chains(thread, 9, 2'000);
+  std::array<std::uint64_t, sizeof(alloc::StackCache) / sizeof(std::uint64_t)> words;
+  std::memcpy(words.data(), &thread.cache, sizeof(words));
+  std::size_t used = 0;
+  for (const std::uint64_t word : words) {
+    if (word == 0) continue;
+    ++used;
+    CHECK((word >> 63) == 1);
+  }
+  CHECK(used > 100);
+}
