@@ -11,6 +11,7 @@
 
 #include "alloc/stack_cache.h"
 #include "tests/unit/random.h"
+#include "tests/unit/walk_compare.h"
 
 using namespace arenascan;
 
@@ -34,7 +35,17 @@ struct Thread {
   alloc::UnwindBy by = alloc::UnwindBy::kRules;
   alloc::StackCache cache{};
   std::uint64_t hits = 0, misses = 0, wrong = 0, without_trail = 0;
+  std::uintptr_t top = 0;  // when set, the stack from the caller up to here is copied
+  std::uintptr_t sp = 0;   // where that begins
+  std::vector<std::uintptr_t> copied{};
 };
+
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void copy_stack(Thread& thread) {
+  thread.copied.clear();
+  for (std::uintptr_t at = thread.sp; at < thread.top; at += sizeof(at)) {
+    thread.copied.push_back(*reinterpret_cast<const volatile std::uintptr_t*>(at));
+  }
+}
 
 // Stands for an entry point of the allocator: asks the cache, walks as well, compares.
 [[gnu::noinline]] alloc::StackId entry(Thread& thread) {
@@ -52,6 +63,10 @@ struct Thread {
   } else {
     ++thread.hits;
     thread.wrong += known == walked ? 0 : 1;
+  }
+  if (thread.top != 0) {
+    thread.sp = origin.caller().sp;
+    copy_stack(thread);
   }
   asm volatile("" : : : "memory");  // the call above is no jump
   return walked;
@@ -114,7 +129,60 @@ void run_chains(Thread& thread, std::uint64_t seed, int rounds) {
   for (int i = 0; i < rounds; ++i) call(thread, chains[random.one_in(10) ? random.below(200) : random.below(20)]);
 }
 
+// A frame with room for `words`, which are filled from `stack`. Returns where the room begins.
+[[gnu::noinline]] std::uintptr_t impersonate(Thread& thread, std::size_t words, std::span<const std::uintptr_t> stack,
+                                             bool nested) {
+  auto* const room = static_cast<std::uintptr_t*>(alloca(words * sizeof(std::uintptr_t)));
+  for (std::size_t i = 0; i < words; ++i) {
+    static_cast<volatile std::uintptr_t*>(room)[i] = i < stack.size() ? stack[i] : 0;
+  }
+  static constexpr std::uint8_t kSized[] = {1};
+  call(thread, nested ? Chain(kSized) : Chain());
+  asm volatile("" : : "r"(room) : "memory");
+  return reinterpret_cast<std::uintptr_t>(room);
+}
+using Way = std::uintptr_t (*)(Thread&, std::size_t, std::span<const std::uintptr_t>, bool);
+template <int kNumber>
+[[gnu::noinline]] std::uintptr_t way(Thread& thread, std::size_t words, std::span<const std::uintptr_t> stack,
+                                     bool nested) {
+  const std::uintptr_t room = impersonate(thread, words, stack, nested);
+  asm volatile("" : : : "memory");
+  return room;
+}
+[[gnu::noinline]] std::uintptr_t lower(std::size_t by_words, Way go, Thread& thread, std::size_t words,
+                                       std::span<const std::uintptr_t> stack, bool nested) {
+  auto* const room = static_cast<volatile std::uintptr_t*>(alloca(by_words * sizeof(std::uintptr_t)));
+  const std::uintptr_t result = go(thread, words, stack, nested);
+  asm volatile("" : : "r"(room) : "memory");
+  return result;
+}
+
 }  // namespace
+
+// The first stack is lower() and way<1>; the second way<2>, with a frame so large that it covers the difference, and in
+// it, word by word, what the first one held there. Only the frame pointers tell.
+TEST_CASE_FIXTURE(Fixture, "a stack that holds a copy of another at the same address is not taken for it") {
+  constexpr std::size_t kWords = 512;
+  for (const bool nested : {false, true}) {
+    Thread thread{&tables};
+    std::vector<std::uintptr_t> stack;
+    thread.top = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    const volatile int times = 4;
+    std::uintptr_t sp[4];
+    for (int i = 0; i < times; ++i) {
+      const bool is_first = i < 2;
+      const std::uintptr_t room =
+          lower(is_first ? kWords : 0, is_first ? way<1> : way<2>, thread, is_first ? 8 : 8 + kWords, stack, nested);
+      sp[i] = thread.sp;
+      const auto skipped = static_cast<std::ptrdiff_t>((room - thread.sp) / sizeof(std::uintptr_t));
+      if (i == 1) stack.assign(thread.copied.begin() + skipped, thread.copied.end());
+    }
+    if (!test::kSanitized) CHECK(sp[1] == sp[2]);  // sanitizers lay frames out anew
+    CHECK(thread.wrong == 0);
+    CHECK(thread.hits == 2);
+    CHECK(thread.misses == 2);
+  }
+}
 
 TEST_CASE_FIXTURE(Fixture, "random chains of frames of all kinds: most are known, none is named wrongly") {
   Thread thread{&tables};
