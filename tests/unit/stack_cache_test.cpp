@@ -43,7 +43,8 @@ struct Thread {
 [[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void copy_stack(Thread& thread) {
   thread.copied.clear();
   for (std::uintptr_t at = thread.sp; at < thread.top; at += sizeof(at)) {
-    thread.copied.push_back(*reinterpret_cast<const volatile std::uintptr_t*>(at));
+    const std::uintptr_t word = *reinterpret_cast<const volatile std::uintptr_t*>(at);
+    thread.copied.push_back(word);
   }
 }
 
