@@ -51,6 +51,9 @@ std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t 
 // The same by libunwind alone, from the calling function outwards: the yardstick that tests and the bench compare with.
 std::size_t unwind_slow(std::uintptr_t* frames, std::size_t capacity) noexcept;
 
+// The same from the frame outwards that `pc` returns to: 0 when it is not on the stack.
+std::size_t unwind_slow_from(std::uintptr_t pc, std::uintptr_t* frames, std::size_t capacity) noexcept;
+
 // Tells the calling thread where its stack ends. The main thread's is known; others' are not until told.
 void unwind_set_stack_end(std::uintptr_t end) noexcept;
 

@@ -235,19 +235,14 @@ std::size_t unwind_slow(std::uintptr_t* frames, std::size_t capacity) noexcept {
   return count;
 }
 
-namespace {
-
-// libunwind starts here, some frames further in: kept is what lies outwards of `from`. Returns how many frames that is.
-std::size_t unwind_outwards_of(std::uintptr_t from, std::uintptr_t* frames, std::size_t capacity) noexcept {
-  std::array<std::uintptr_t, kMaxFrames + 16> all;
+std::size_t unwind_slow_from(std::uintptr_t pc, std::uintptr_t* frames, std::size_t capacity) noexcept {
+  std::array<std::uintptr_t, kMaxFrames + 16> all;  // some of ours come first
   const std::size_t found = unwind_slow(all.data(), all.size());
-  const std::uintptr_t* const first = std::find(all.data(), all.data() + found, from);
+  const std::uintptr_t* const first = std::find(all.data(), all.data() + found, pc);
   const std::size_t kept = std::min(capacity, static_cast<std::size_t>(all.data() + found - first));
   std::copy_n(first, kept, frames);
   return kept;
 }
-
-}  // namespace
 
 std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t capacity, Trail& trail,
                    UnwindBy by) noexcept {
@@ -262,7 +257,7 @@ std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t 
       case Walk::Step::kComplex: break;
     }
     trail.usable = false;
-    const std::size_t found = unwind_outwards_of(state.pc, frames, capacity);
+    const std::size_t found = unwind_slow_from(state.pc, frames, capacity);
     return found == 0 ? count : found;
   }
   return 0;

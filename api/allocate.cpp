@@ -1,6 +1,7 @@
 // The long way of allocating and freeing.
 #include "api/allocate.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <mutex>
@@ -46,6 +47,32 @@ std::uint64_t sample_distance(ThreadState& thread) noexcept {
   return 1 + thread.random % (2 * std::uint64_t{alloc::options().stack_sample_bytes});
 }
 
+// Walks once more, the slow way, in one of stack_recheck cases, and counts what differs. Frames that libunwind does not
+// find, because the code has no tables, are not held against a stack.
+void recheck(StackId stack, const Origin& origin) noexcept {
+  Process& process = g_process.value;
+  const std::uint64_t count = process.stack_counts.checked.load(std::memory_order_relaxed) +
+                              process.stack_counts.hits.load(std::memory_order_relaxed);
+  if (count % alloc::options().stack_recheck != 0 || stack == alloc::kNoStack) return;
+  std::array<std::uintptr_t, alloc::kMaxFrames> frames;
+  const auto kept = process.tables.stacks.frames(stack).subspan(1);
+  const std::size_t found = alloc::unwind_slow_from(origin.caller().pc, frames.data(), kept.size());
+  process.stack_counts.checked.fetch_add(1, std::memory_order_relaxed);
+  if (found > kept.size() || !std::equal(frames.begin(), frames.begin() + found, kept.begin())) {
+    process.stack_counts.wrong.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+StackId capture_and_recheck(alloc::StackCache* cache, const Origin& origin) noexcept {
+  Process& process = g_process.value;
+  StackId stack = cache != nullptr ? cache->find(process.tables, origin) : alloc::kNoStack;
+  const bool is_hit = stack != alloc::kNoStack;
+  (is_hit ? process.stack_counts.hits : process.stack_counts.walks).fetch_add(1, std::memory_order_relaxed);
+  if (!is_hit) stack = walk(cache, origin);
+  recheck(stack, origin);
+  return stack;
+}
+
 // The stack of an allocation. `cache` is the thread's, or null.
 StackId capture(alloc::StackCache* cache, std::size_t bytes, Origin origin) noexcept {
   switch (g_process.value.stacks_of) {
@@ -57,6 +84,7 @@ StackId capture(alloc::StackCache* cache, std::size_t bytes, Origin origin) noex
       }
       t_thread.until_sample = sample_distance(t_thread);
       break;
+    case StacksOf::kAllRechecked: return capture_and_recheck(cache, origin);
     case StacksOf::kAll: break;
   }
   if (cache == nullptr) return walk(nullptr, origin);
@@ -100,7 +128,7 @@ void* allocate_traced(std::size_t bytes, Origin origin) noexcept {
       if (process.stacks_of == StacksOf::kAll) [[likely]] {
         stack = cache->stacks.find(process.tables, origin);
         is_known = stack != alloc::kNoStack;
-      } else if (t_thread.until_sample > bytes) {
+      } else if (process.stacks_of == StacksOf::kSample && t_thread.until_sample > bytes) {
         t_thread.until_sample -= bytes;
         is_known = true;
       }

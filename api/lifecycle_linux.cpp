@@ -84,7 +84,22 @@ void report_and_leave(void*) noexcept {
   pthread_atfork(before_fork, unlock_all, after_fork_in_child);
 }
 
+// For stack_recheck.
+void tell_stack_counts() noexcept {
+  const auto& counts = api::process().stack_counts;
+  const std::uint64_t checked = counts.checked.load(std::memory_order_relaxed);
+  if (checked == 0) return;
+  alloc::FixedText line;
+  line.text("arenascan: stacks: ").decimal(counts.hits.load(std::memory_order_relaxed)).text(" known, ");
+  line.decimal(counts.walks.load(std::memory_order_relaxed)).text(" walked; of ").decimal(checked);
+  line.text(" walked again ").decimal(counts.wrong.load(std::memory_order_relaxed)).text(" were wrong\n");
+  const int fd = open_report();
+  alloc::os_write_all(fd, line.view().data(), line.view().size());
+  if (fd != STDERR_FILENO) close(fd);
+}
+
 [[gnu::destructor(101)]] void end() noexcept {
+  tell_stack_counts();
   if (!alloc::options().at_exit) return;
   bool incomplete = false;
   api::scan_process(api::scan_settings(), [&](const scan::Verdict& verdict) {

@@ -10,6 +10,7 @@
 // Called by: allocate, arena, lifecycle, threads, last_report.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -20,7 +21,7 @@
 namespace arenascan::api {
 
 // Which allocations get a call stack.
-enum class StacksOf : std::uint8_t { kNone, kAll, kSample };
+enum class StacksOf : std::uint8_t { kNone, kAll, kSample, kAllRechecked };
 
 struct Process {
   alloc::Heap heap;
@@ -28,6 +29,14 @@ struct Process {
   StacksOf stacks_of = StacksOf::kNone;  // constant after the set-up
   scan::ThreadRegistry threads;
   scan::UserRoots roots;
+
+  // How the stack caches fare, counted for kAllRechecked; any thread, relaxed.
+  struct StackCounts {
+    std::atomic<std::uint64_t> hits{0};     // stacks that a cache knew
+    std::atomic<std::uint64_t> walks{0};    // stacks that it did not
+    std::atomic<std::uint64_t> checked{0};  // stacks compared with libunwind's
+    std::atomic<std::uint64_t> wrong{0};    // of them, other ones
+  } stack_counts;
 };
 
 struct ThreadState {

@@ -71,7 +71,9 @@ bool init_tables(alloc::StackTables& tables) noexcept {
   }
   if (options.stacks != alloc::StackMode::kOff) {
     if (init_tables(process.tables)) {
-      process.stacks_of = options.stack_sample_bytes == 0 ? StacksOf::kAll : StacksOf::kSample;
+      process.stacks_of = options.stack_sample_bytes != 0 ? StacksOf::kSample
+                          : options.stack_recheck != 0    ? StacksOf::kAllRechecked
+                                                          : StacksOf::kAll;
     } else {
       alloc::write_line("arenascan: no address space could be reserved for call stacks; reports will have none");
     }

@@ -79,7 +79,7 @@ check "arena_default_options of the program" [ "$status" -eq 77 ]
 ARENASCAN_OPTIONS=exitcode=78 ./with_defaults >out 2>err; status=$?
 check "the environment overrides it" [ "$status" -eq 78 ]
 
-"$cxx" -O1 -g leaky.cpp -o static_leaky -I "$root/api" "${lib%/*}/libarenascan.a" -lmimalloc -lunwind -pthread || exit 1
+"$cxx" -O1 -g leaky.cpp -o static_leaky -I "$root/api" "${lib%/*}/libarenascan.a" -lgcc_s -lmimalloc -lunwind -pthread || exit 1
 ARENASCAN_OPTIONS= ./static_leaky >out 2>err; status=$?
 check "the static library works the same" [ "$status" -eq 23 ]
 check "and loses no output" [ "$(cat out)" = "$(printf 'bufferedatexit\ndestructor\n')" ]

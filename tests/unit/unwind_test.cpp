@@ -214,7 +214,10 @@ void on_chain_signal(int) {
 }
 
 [[gnu::noinline]] void another_thread(Chain& chain) {
-  std::thread([&chain] { chain.next(); }).join();
+  std::thread([&chain] {
+    const test::AlternateStack alternate;  // a sanitizer's own is too small for the frames of this test
+    chain.next();
+  }).join();
 }
 
 constexpr void (*kLinks[])(Chain&) = {
@@ -280,6 +283,7 @@ TEST_CASE("unwind: threads walk at once, with and without a known end of their s
   std::array<std::thread, kThreads> threads;
   for (std::size_t t = 0; t < kThreads; ++t) {
     threads[t] = std::thread([t, &tallies] {
+      const test::AlternateStack alternate;
       if (t % 2 == 0) {
         pthread_attr_t attributes;
         void* begin = nullptr;
