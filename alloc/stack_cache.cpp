@@ -1,5 +1,6 @@
 #include "alloc/stack_cache.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -9,7 +10,10 @@ void StackCache::remember(StackTables& tables, const Origin& origin, StackId sta
   if (!trail.usable || stack == kNoStack) return;
   const FrameState caller = origin.caller();
   std::array<std::uintptr_t, 2 + Trail::kMaxSteps> words;
-  words[0] = std::uint64_t{trail.count} << kCountShift | (trail.compares_fp ? kComparesFp : 0) | stack;
+  const auto only_returns = [](const TrailStep& step) { return step.frame_pointer_at == TrailStep::kNone; };
+  const bool is_plain = std::all_of(trail.steps, trail.steps + trail.count, only_returns);
+  words[0] = std::uint64_t{trail.count} << kCountShift | (is_plain ? kOnlyReturns : 0) |
+             (trail.compares_fp ? kComparesFp : 0) | stack;
   words[1] = trail.compares_fp ? caller.fp - caller.sp : 0;
   for (std::uint32_t i = 0; i < trail.count; ++i) words[2 + i] = std::bit_cast<std::uint64_t>(trail.steps[i]);
   const StackId id = tables.trails.intern({words.data(), 2 + std::size_t{trail.count}});

@@ -10,7 +10,7 @@
 // Both tables are the process's (StackTable): stacks, whose frames are the expected return addresses, and trails, whose
 // words are
 //
-//     | steps 31 | compares fp 1 | stack id 32 |    | fp - sp |    | step | step | ...
+//     | steps 30 | only returns 1 | compares fp 1 | stack id 32 |    | fp - sp |    | step | step | ...
 //
 // Threads: a cache is one thread's; a signal handler that allocates may use it in the middle of anything, because an
 // entry is one word. Called by: api/ (each allocation).
@@ -74,8 +74,9 @@ class StackCache {
  private:
   static constexpr std::size_t kSetBits = 8;
   static constexpr std::size_t kWays = 4;
-  static constexpr unsigned kCountShift = 33;
+  static constexpr unsigned kCountShift = 34;
   static constexpr std::uint64_t kComparesFp = std::uint64_t{1} << 32;
+  static constexpr std::uint64_t kOnlyReturns = std::uint64_t{1} << 33;  // no step compares a frame pointer
   // Set in every tag, so that an entry, which lies in memory that is scanned, does not look like an address.
   static constexpr std::uint64_t kTagBit = std::uint64_t{1} << 31;
 
@@ -89,11 +90,10 @@ class StackCache {
 
   [[gnu::always_inline]] static Key key_of(std::uintptr_t entry_frame, const FrameState& caller) noexcept {
     constexpr std::uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;
-    constexpr std::uint64_t kOther = 0xC2B2AE3D27D4EB4F;
     const std::uint64_t generation = g_module_generation.load(std::memory_order_relaxed);
-    const std::uint64_t hash = (caller.pc + generation) * kGoldenRatio ^ (caller.sp ^ entry_frame << 20) * kOther;
-    const std::uint64_t mixed = hash ^ hash >> 32;
-    return {static_cast<std::size_t>(mixed * kGoldenRatio >> (64 - kSetBits)), (mixed & UINT32_MAX) | kTagBit};
+    // Addresses differ in their lower halves; the highest bits of the product depend on all of them.
+    const std::uint64_t hash = (caller.pc + generation + (caller.sp << 21) + (entry_frame << 42)) * kGoldenRatio;
+    return {static_cast<std::size_t>(hash >> (64 - kSetBits)), (hash >> 24 & UINT32_MAX) | kTagBit};
   }
 
   // Whether every word that the walk read is as it was. Stacks belong to running code: out of the sanitizers' sight.
@@ -107,6 +107,12 @@ class StackCache {
     const auto word_at = [sp](std::uint64_t distance) { return reinterpret_cast<const std::uintptr_t*>(sp)[distance]; };
     const std::uintptr_t* expected = frames + 2;
     const std::uintptr_t* const end = trail + 2 + (trail[0] >> kCountShift);
+    if ((trail[0] & kOnlyReturns) != 0) [[likely]] {
+      for (const std::uintptr_t* step = trail + 2; step != end; ++step) {
+        if (word_at(*step & UINT16_MAX) != *expected++) return false;
+      }
+      return true;
+    }
     for (const std::uintptr_t* step = trail + 2; step != end; ++step) {
       const std::uint64_t return_at = *step & UINT16_MAX;
       const std::uint64_t fp_at = *step >> 16 & UINT16_MAX;
