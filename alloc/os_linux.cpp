@@ -3,6 +3,7 @@
 #include <link.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -117,6 +118,13 @@ CodePlace os_code_place(std::uintptr_t address) noexcept {
   dl_find_object found{};
   if (_dl_find_object(reinterpret_cast<void*>(address), &found) != 0 || found.dlfo_link_map == nullptr) return {};
   return {found.dlfo_link_map->l_name, address - found.dlfo_link_map->l_addr};
+}
+
+std::size_t os_thread_count() noexcept {
+  const ErrnoKeeper keeper;
+  struct stat tasks {};
+  // A directory has two links and one more for each directory in it.
+  return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2 ? tasks.st_nlink - 2 : 0;
 }
 
 int os_process_id() noexcept { return static_cast<int>(syscall(SYS_getpid)); }

@@ -33,6 +33,8 @@ extern "C" int __cxa_atexit(void (*handler)(void*), void* argument, void* module
 
 namespace {
 
+std::size_t g_threads_at_fork = 0;  // written with all locks held
+
 void before_fork() noexcept {
   api::process_scanner().lock();
   api::lock_last_report();
@@ -40,6 +42,7 @@ void before_fork() noexcept {
   api::process().roots.lock();
   api::lock_shared_cache();
   api::process().heap.lock();
+  g_threads_at_fork = alloc::os_thread_count();
 }
 
 void unlock_all() noexcept {
@@ -53,6 +56,7 @@ void unlock_all() noexcept {
 
 void after_fork_in_child() noexcept {
   unlock_all();
+  if (g_threads_at_fork != 1) api::process().inherited_before = api::process_scanner().mark_time();
   api::process().threads.fork_child(pthread_self());
 }
 

@@ -29,6 +29,7 @@ struct Process {
   StacksOf stacks_of = StacksOf::kNone;  // constant after the set-up
   scan::ThreadRegistry threads;
   scan::UserRoots roots;
+  std::uint32_t inherited_before = 0;  // see ScanSettings; written in the child of a fork, which has one thread
 
   // How the stack caches fare, counted for kAllRechecked; any thread, relaxed.
   struct StackCounts {

@@ -146,6 +146,7 @@ scan::ScanSettings scan_settings() noexcept {
   settings.roots = {options.use_globals, options.use_stacks,   options.use_registers,
                     options.use_tls,     options.use_mappings, options.use_root_regions};
   settings.stop = {static_cast<int>(options.stop_signal), std::uint64_t{options.stop_timeout_ms} * 1'000'000};
+  settings.inherited_before = process().inherited_before;
   settings.second_look_ns = std::uint64_t{options.second_look_ms} * 1'000'000;
   return settings;
 }

@@ -163,8 +163,20 @@ Incomplete Scanner::mark_world_stopped(const ScanSettings& settings, std::uintpt
     for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range);
   }
   marker_.drain();
+  if (settings.inherited_before != 0 && !mark_inherited(settings.inherited_before)) return Incomplete::kNoMemory;
   verdict.reached = marker_.reached();
   return Incomplete::kNo;
+}
+
+bool Scanner::mark_inherited(std::uint32_t before) noexcept {
+  OrphanList unreached;
+  if (!find_white(heap_, marker_.epoch(), stamp_, unreached)) return false;
+  const std::uint32_t least_age = std::min<std::uint32_t>(stamp_ - before + 1, alloc::Birth::kOldestAge);
+  for (const Orphan& orphan : unreached) {
+    if (orphan.birth.age(stamp_) >= least_age) marker_.mark_object(orphan.object);
+  }
+  marker_.drain();
+  return true;
 }
 
 Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {

@@ -43,6 +43,9 @@ struct ScanSettings {
   RootSettings roots;
   StopSettings stop;
   std::uint64_t second_look_ns = 0;
+  // In a forked child of a process with threads: objects born before this stamp are inherited. A thread that did not
+  // survive may have held one in a register, which nobody knows any more; they count as reached. 0: nothing is.
+  std::uint32_t inherited_before = 0;
   std::uint32_t born_since = 0;  // only objects with this birth stamp or a later one count as leaks; 0: all, and so
                                  // does one that lies Birth::kOldestAge or more back
 };
@@ -73,6 +76,7 @@ class Scanner {
   void run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete mark_world_stopped(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
+  bool mark_inherited(std::uint32_t before) noexcept;
   Incomplete stop_world(const ScanSettings& settings, Verdict& verdict) noexcept;
   void resume_world(Verdict& verdict) noexcept;
   Incomplete look_phase(const ScanSettings& settings) noexcept;

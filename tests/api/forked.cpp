@@ -21,6 +21,15 @@ void allocate_and_free() {
   for (std::size_t i = 0; !g_done; ++i) std::free(std::malloc(10 + i % 3000));
 }
 
+// Holds a block in a register and nowhere else.
+void hold_in_register() {
+  while (!g_done) {
+    void* block = std::malloc(64);
+    for (int i = 0; i < 10'000; ++i) asm volatile("" : "+r"(block));
+    std::free(block);
+  }
+}
+
 void scan() {
   while (!g_done) {
     arena_scan();
@@ -29,7 +38,7 @@ void scan() {
 }
 
 [[gnu::noinline]] int run_child() {
-  arena_scan();
+  if (expect("inherited", leaked_since(0), 0) != 0) return 1;
   const std::uint32_t mark = arena_mark();
   allocate_hidden();
   std::thread([] { allocate_hidden(); }).join();
@@ -40,7 +49,8 @@ void scan() {
 }  // namespace
 
 int main() {
-  std::thread workers[] = {std::thread(allocate_and_free), std::thread(allocate_and_free), std::thread(scan)};
+  std::thread workers[] = {std::thread(allocate_and_free), std::thread(allocate_and_free), std::thread(scan),
+                           std::thread(hold_in_register)};
   for (int i = 0; i < 20; ++i) {
     const pid_t child = fork();
     if (child == 0) {
