@@ -45,7 +45,7 @@ bool Heap::init(std::size_t reserve_bytes, const RunAllocator::Settings& setting
     map_.init(begin, page_count, reinterpret_cast<std::atomic<Page*>*>(map));
     runs_.init(begin, page_count, reinterpret_cast<std::uint64_t*>(bitmaps), settings);
     metadata_next_ = metadata_committed_ = bitmaps + bitmap_bytes;
-    metadata_end_ = begin + total;
+    metadata_end_ = begin + total - kOsPageBytes;  // what follows in memory is somebody else's
     return true;
   }
   return false;
@@ -163,7 +163,7 @@ Heap::Allocation Heap::allocate_slow(ThreadCache& cache, std::size_t bytes, std:
 
 void Heap::set_flags(void* object, std::uint8_t flags) noexcept {
   const Located at = locate_live(object);
-  at.page->annotated.store(true, std::memory_order_relaxed);
+  if ((flags & state::kPolicyMask) != 0) at.page->annotated.store(true, std::memory_order_relaxed);
   at.page->states()[at.index].store(state::kAllocated | flags, std::memory_order_release);
 }
 
@@ -180,7 +180,7 @@ Heap::Allocation Heap::allocate_large(std::size_t bytes, std::size_t alignment, 
     page->used = 1;
     page->free_bits[0] = 0;
     page->large_bytes.store(bytes, std::memory_order_relaxed);
-    page->annotated.store(flags != 0, std::memory_order_relaxed);
+    page->annotated.store((flags & state::kPolicyMask) != 0, std::memory_order_relaxed);
     map_.publish_locked(page);
   }
   page_publish(*page, 0, {birth, 0}, flags);
@@ -197,6 +197,49 @@ void Heap::release(ThreadCache& cache, void* object) noexcept {
   page_free_local(*at.page, at.index);
   if (at.page->used != at.page->event) return;
   if (Page* const empty = cache.page_changed(*at.page)) release_page(*empty);
+}
+
+void Heap::hold(void* object) noexcept {
+  const Located at = locate_live(object);
+  auto& slot = at.page->states()[at.index];
+  std::uint8_t seen = slot.load(std::memory_order_relaxed);
+  // Of two threads that free the same object one gets through; the other reports.
+  if (!state::is_allocated(seen) || !slot.compare_exchange_strong(seen, state::kHeld, std::memory_order_relaxed)) {
+    report_double_free(*at.page, at.index);
+  }
+}
+
+void Heap::release_held(ThreadCache* cache, void* object) noexcept {
+  const Located at = locate(object);
+  at.page->states()[at.index].store(state::kAllocated, std::memory_order_relaxed);
+  if (cache != nullptr) {
+    release(*cache, object);
+  } else {
+    release(object);
+  }
+}
+
+void Heap::check_family(const void* object, std::uint8_t family) const noexcept {
+  const Located at = locate_live(object);
+  const std::uint8_t found = at.page->states()[at.index].load(std::memory_order_relaxed) & state::kFamilyMask;
+  if (found == family) return;
+  const auto name = [](std::uint8_t of) {
+    return of == state::kByNew ? "operator new" : of == state::kByNewArray ? "operator new[]" : "malloc or its kin";
+  };
+  const char* const freed_by = family == state::kByNew        ? "operator delete"
+                               : family == state::kByNewArray ? "operator delete[]"
+                                                              : "free or realloc";
+  report_mismatched_free(*at.page, at.index, name(found), freed_by);
+}
+
+void Heap::report_write_to_held(const void* object, std::size_t offset) const noexcept {
+  const Located at = locate(object);
+  report_write_after_free(*at.page, at.index, offset);
+}
+
+std::size_t Heap::held_bytes(const void* object) const noexcept {
+  const Located at = locate(object);
+  return at.page->requested_bytes(at.index);
 }
 
 void Heap::release_foreign(Located at) noexcept {

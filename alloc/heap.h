@@ -91,6 +91,20 @@ class Heap {
   // The same for a thread without a cache.
   void release(void* object) noexcept { release_foreign(locate_live(object)); }
 
+  // The two halves of a free in quarantine. hold() makes a live object free for the program and the scanner, while its
+  // memory stays as it is; dies as release() does. Later release_held() gives the memory back.
+  void hold(void* object) noexcept;
+  void release_held(ThreadCache* cache, void* object) noexcept;
+
+  // Dies with a report when the live object comes from another family (state::kFamilyMask) than `family`.
+  void check_family(const void* object, std::uint8_t family) const noexcept;
+
+  // Dies with a report about the held object that was written to.
+  [[noreturn]] void report_write_to_held(const void* object, std::size_t offset) const noexcept;
+
+  // The size asked for, of an object that is held.
+  [[nodiscard]] std::size_t held_bytes(const void* object) const noexcept;
+
   // Makes a live object `bytes` long where it lies, when its slot or run allows and not too much would be wasted. The
   // object then counts as allocated by `stack`; its stamp stays.
   bool resize_in_place(void* object, std::size_t bytes, std::uint32_t stack) noexcept;
@@ -151,6 +165,12 @@ class Heap {
       report_misuse(*page, index, address);
     }
     return {page, index};
+  }
+
+  Located locate(const void* object) const noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(object);
+    Page* const page = map_.find(address);
+    return {page, page->index_of(address)};
   }
 
   [[noreturn]] void report_unmapped(std::uintptr_t address) const noexcept;

@@ -44,7 +44,11 @@ namespace state {
 inline constexpr std::uint8_t kFree = 0x00;
 inline constexpr std::uint8_t kAllocated = 0x01;
 inline constexpr std::uint8_t kRemotelyFreed = 0x02;
+inline constexpr std::uint8_t kHeld = 0x03;  // freed, and kept from use for a while (quarantine)
 inline constexpr std::uint8_t kOccupancyMask = 0x03;
+inline constexpr std::uint8_t kByNew = 0x04;       // where mismatched frees are looked for: who allocated it;
+inline constexpr std::uint8_t kByNewArray = 0x08;  // neither: malloc and its kin
+inline constexpr std::uint8_t kFamilyMask = 0x0C;
 inline constexpr std::uint8_t kNotLeak = 0x10;  // never reported; what it points to is reached
 inline constexpr std::uint8_t kIgnored = 0x20;  // never reported; not read
 inline constexpr std::uint8_t kNoScan = 0x40;   // not read; reported when lost

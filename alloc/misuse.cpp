@@ -60,4 +60,23 @@ void report_invalid_free(std::uintptr_t address, const char* what) noexcept {
   fatal(line.view());
 }
 
+void report_mismatched_free(const Page& page, std::uint32_t index, const char* allocated_by,
+                            const char* freed_by) noexcept {
+  FixedText line;
+  line.text("mismatched free of ").hex(page.address_of(index)).text(": ");
+  add_block(line, page, index);
+  line.text(" that ").text(allocated_by).text(" allocated, by ").text(freed_by);
+  add_birth(line, page, index);
+  fatal(line.view());
+}
+
+void report_write_after_free(const Page& page, std::uint32_t index, std::size_t offset) noexcept {
+  FixedText line;
+  line.text("write after free: ").decimal(offset).text(" bytes into ");
+  add_block(line, page, index);
+  line.text(" that was freed before");
+  add_birth(line, page, index);
+  fatal(line.view());
+}
+
 }  // namespace arenascan::alloc

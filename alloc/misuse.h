@@ -9,6 +9,7 @@
 // Called by: page, heap.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "alloc/layout.h"
@@ -24,6 +25,13 @@ namespace arenascan::alloc {
 
 // No allocation was ever made at `address`. `what` says what it is, as far as it is known.
 [[noreturn]] void report_invalid_free(std::uintptr_t address, const char* what) noexcept;
+
+// The object came from one family of functions and is freed by another.
+[[noreturn]] void report_mismatched_free(const Page& page, std::uint32_t index, const char* allocated_by,
+                                         const char* freed_by) noexcept;
+
+// A freed object was written to, `offset` bytes from its beginning.
+[[noreturn]] void report_write_after_free(const Page& page, std::uint32_t index, std::size_t offset) noexcept;
 
 // The table that allocation stacks in reports are read from, for the process's heap. Set once at start.
 void set_misuse_stack_table(const StackTable* table) noexcept;

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "alloc/options.h"
+#include "api/guard.h"
 #include "api/thread_cache.h"
 
 namespace arenascan::api {
@@ -92,7 +93,11 @@ StackId capture(alloc::StackCache* cache, std::size_t bytes, Origin origin) noex
   return known != alloc::kNoStack ? known : walk(cache, origin);
 }
 
-std::uint8_t flags_of(const ThreadState& thread) noexcept { return thread.disabled != 0 ? alloc::state::kNotLeak : 0; }
+// State bits of an allocation.
+std::uint8_t flags_of(const ThreadState& thread, const Origin& origin) noexcept {
+  const std::uint8_t family = g_process.value.is_guarded ? guard::family_of(origin.entry) : std::uint8_t{0};
+  return thread.disabled != 0 ? family | alloc::state::kNotLeak : family;
+}
 
 // Without the thread's own cache. A handler that interrupted its thread inside one of the locks gets no memory.
 Allocation allocate_from_shared(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
@@ -102,7 +107,7 @@ Allocation allocate_from_shared(std::size_t bytes, std::size_t alignment, Origin
   const std::scoped_lock guard(g_shared_lock);
   if (g_shared_cache == nullptr) g_shared_cache = heap.acquire_cache();
   if (g_shared_cache == nullptr) return {};
-  return heap.allocate_slow(*g_shared_cache, bytes, alignment, birth, flags_of(t_thread));
+  return heap.allocate_slow(*g_shared_cache, bytes, alignment, birth, flags_of(t_thread, origin));
 }
 
 Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
@@ -110,7 +115,7 @@ Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin)
   if (!use) return allocate_from_shared(bytes, alignment, origin);
   alloc::Heap& heap = g_process.value.heap;
   const alloc::Birth birth = heap.birth(capture(&use->stacks, bytes, origin));
-  return heap.allocate_slow(*use, bytes, alignment, birth, flags_of(t_thread));
+  return heap.allocate_slow(*use, bytes, alignment, birth, flags_of(t_thread, origin));
 }
 
 }  // namespace
@@ -145,12 +150,16 @@ void* long_way::allocate(std::size_t bytes, Origin origin) noexcept {
   return allocate_any(bytes, alloc::kGranuleBytes, origin).object;
 }
 
-void long_way::release(void* object) noexcept {
+void long_way::release(void* object, std::uint8_t family) noexcept {
   const LongUse use;
-  if (use) {
-    g_process.value.heap.release(*use, object);
+  alloc::Heap& heap = g_process.value.heap;
+  alloc::ThreadCache* const cache = use ? &*use : nullptr;
+  if (g_process.value.is_guarded) {
+    guard::release(cache, object, family);
+  } else if (cache != nullptr) {
+    heap.release(*cache, object);
   } else {
-    g_process.value.heap.release(object);
+    heap.release(object);
   }
 }
 
@@ -171,6 +180,7 @@ void* allocate_zeroed(std::size_t bytes, Origin origin) noexcept {
 
 void* reallocate(void* object, std::size_t bytes, Origin origin) noexcept {
   alloc::Heap& heap = process().heap;
+  if (g_process.value.is_guarded && alloc::options().check_mismatch) heap.check_family(object, 0);
   StackId stack = alloc::kNoStack;
   {
     const LongUse use;

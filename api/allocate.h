@@ -27,7 +27,7 @@ using alloc::Origin;
 namespace long_way {
 
 void* allocate(std::size_t bytes, Origin origin) noexcept;
-void release(void* object) noexcept;
+void release(void* object, std::uint8_t family) noexcept;
 
 }  // namespace long_way
 
@@ -82,14 +82,15 @@ class CacheInUse {
   return long_way::allocate(bytes, origin);
 }
 
-// Frees a live object of the process's heap; anything else dies with a report.
-[[gnu::always_inline]] inline void release(void* object) noexcept {
+// Frees a live object of the process's heap; anything else dies with a report. `family` are the family bits
+// (alloc/layout.h) of what the caller frees.
+[[gnu::always_inline]] inline void release(void* object, std::uint8_t family = 0) noexcept {
   {
     const CacheInUse cache;
     if (cache && g_process.value.heap.release_quickly(*cache, object)) [[likely]]
       return;
   }
-  long_way::release(object);
+  long_way::release(object, family);
 }
 
 }  // namespace arenascan::api

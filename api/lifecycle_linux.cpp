@@ -21,6 +21,7 @@
 #include "alloc/options.h"
 #include "alloc/os.h"
 #include "api/allocate.h"
+#include "api/guard.h"
 #include "api/last_report.h"
 #include "api/process.h"
 
@@ -40,6 +41,7 @@ void before_fork() noexcept {
   api::lock_last_report();
   api::process().threads.lock();
   api::process().roots.lock();
+  api::guard::lock();
   api::lock_shared_cache();
   api::process().heap.lock();
   g_threads_at_fork = alloc::os_thread_count();
@@ -48,6 +50,7 @@ void before_fork() noexcept {
 void unlock_all() noexcept {
   api::process().heap.unlock();
   api::unlock_shared_cache();
+  api::guard::unlock();
   api::process().roots.unlock();
   api::process().threads.unlock();
   api::unlock_last_report();

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "api/allocate.h"
+#include "api/new_delete.h"
 
 using arenascan::api::Origin;
 using std::align_val_t;
@@ -96,10 +97,20 @@ void* or_null(const Allocate& allocate) noexcept {
 }
 
 [[gnu::always_inline]] inline void release(void* object) noexcept {
-  if (object != nullptr) arenascan::api::release(object);
+  if (object != nullptr) arenascan::api::release(object, arenascan::alloc::state::kByNew);
+}
+[[gnu::always_inline]] inline void release_array(void* object) noexcept {
+  if (object != nullptr) arenascan::api::release(object, arenascan::alloc::state::kByNewArray);
 }
 
 }  // namespace
+
+std::uint8_t arenascan::api::family_of_new(const void* entry) noexcept {
+  const auto is = [entry](auto* own) { return entry == reinterpret_cast<const void*>(own); };
+  if (is(&arenascan_own_new) || is(&arenascan_own_new_aligned)) return alloc::state::kByNew;
+  if (is(&arenascan_own_new_array) || is(&arenascan_own_new_array_aligned)) return alloc::state::kByNewArray;
+  return 0;
+}
 
 ARENA_NEW operator new(size_t bytes) { return allocate_or_throw(bytes, ARENA_ORIGIN(&arenascan_own_new)); }
 
@@ -144,13 +155,13 @@ ARENA_NEW operator new[](size_t bytes, align_val_t alignment, const nothrow_t&) 
 ARENA_DELETE operator delete(void* object) noexcept { release(object); }
 
 ARENA_DELETE operator delete[](void* object) noexcept {
-  delete_is_ours() ? release(object) : ::operator delete(object);
+  delete_is_ours() ? release_array(object) : ::operator delete(object);
 }
 
 ARENA_DELETE operator delete(void* object, align_val_t) noexcept { release(object); }
 
 ARENA_DELETE operator delete[](void* object, align_val_t alignment) noexcept {
-  aligned_delete_is_ours() ? release(object) : ::operator delete(object, alignment);
+  aligned_delete_is_ours() ? release_array(object) : ::operator delete(object, alignment);
 }
 
 ARENA_DELETE operator delete(void* object, size_t) noexcept {
@@ -158,7 +169,7 @@ ARENA_DELETE operator delete(void* object, size_t) noexcept {
 }
 
 ARENA_DELETE operator delete[](void* object, size_t) noexcept {
-  delete_array_is_ours() ? release(object) : ::operator delete[](object);
+  delete_array_is_ours() ? release_array(object) : ::operator delete[](object);
 }
 
 ARENA_DELETE operator delete(void* object, size_t, align_val_t alignment) noexcept {
@@ -166,7 +177,7 @@ ARENA_DELETE operator delete(void* object, size_t, align_val_t alignment) noexce
 }
 
 ARENA_DELETE operator delete[](void* object, size_t, align_val_t alignment) noexcept {
-  aligned_delete_array_is_ours() ? release(object) : ::operator delete[](object, alignment);
+  aligned_delete_array_is_ours() ? release_array(object) : ::operator delete[](object, alignment);
 }
 
 ARENA_DELETE operator delete(void* object, const nothrow_t&) noexcept {
@@ -174,7 +185,7 @@ ARENA_DELETE operator delete(void* object, const nothrow_t&) noexcept {
 }
 
 ARENA_DELETE operator delete[](void* object, const nothrow_t&) noexcept {
-  delete_array_is_ours() ? release(object) : ::operator delete[](object);
+  delete_array_is_ours() ? release_array(object) : ::operator delete[](object);
 }
 
 ARENA_DELETE operator delete(void* object, align_val_t alignment, const nothrow_t&) noexcept {
@@ -182,5 +193,5 @@ ARENA_DELETE operator delete(void* object, align_val_t alignment, const nothrow_
 }
 
 ARENA_DELETE operator delete[](void* object, align_val_t alignment, const nothrow_t&) noexcept {
-  aligned_delete_array_is_ours() ? release(object) : ::operator delete[](object, alignment);
+  aligned_delete_array_is_ours() ? release_array(object) : ::operator delete[](object, alignment);
 }

@@ -27,6 +27,7 @@ struct Process {
   alloc::Heap heap;
   alloc::StackTables tables;
   StacksOf stacks_of = StacksOf::kNone;  // constant after the set-up
+  bool is_guarded = false;  // some option of guard.h is on: every call takes the long way; constant likewise
   scan::ThreadRegistry threads;
   scan::UserRoots roots;
   std::uint32_t inherited_before = 0;  // see ScanSettings; written in the child of a fork, which has one thread

@@ -36,7 +36,8 @@ const void* g_set_up_by = nullptr;  // name of that thread, which may allocate m
 pthread_key_t g_cache_key;
 
 // The short way is open to a thread that has a cache and allocates nothing special.
-void make_ready(ThreadState& thread) noexcept { thread.ready = thread.disabled == 0 ? thread.cache : nullptr; }
+bool may_be_ready(const ThreadState& thread) noexcept { return thread.disabled == 0 && !g_process.value.is_guarded; }
+void make_ready(ThreadState& thread) noexcept { thread.ready = may_be_ready(thread) ? thread.cache : nullptr; }
 
 // The cache stays until the last round of destructors, so that those of other keys can still allocate from it.
 void end_thread(void* cache) noexcept {
@@ -78,6 +79,7 @@ bool init_tables(alloc::StackTables& tables) noexcept {
       alloc::write_line("arenascan: no address space could be reserved for call stacks; reports will have none");
     }
   }
+  process.is_guarded = options.check_mismatch || options.zero_on_free || options.quarantine_mib != 0;
   alloc::set_misuse_stack_table(&process.tables.stacks);
   ARENA_CHECK(pthread_key_create(&g_cache_key, end_thread) == 0);
   g_set_up.store(SetUp::kDone, std::memory_order_release);
@@ -95,7 +97,7 @@ bool init_tables(alloc::StackTables& tables) noexcept {
 
 LongUse::LongUse() noexcept {
   ThreadState& thread = t_thread;
-  const bool short_use = thread.ready == nullptr && thread.cache != nullptr && thread.disabled == 0;
+  const bool short_use = thread.ready == nullptr && thread.cache != nullptr && may_be_ready(thread);
   if (thread.in_use || short_use) return;
   thread.in_use = true;
   thread.ready = nullptr;
