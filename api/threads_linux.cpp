@@ -92,6 +92,12 @@ int change_signal_mask(int how, const sigset_t* wanted, sigset_t* old) noexcept 
 
 }  // namespace
 
+// For dlopen below, which it tells where to go on.
+extern "C" [[gnu::used, gnu::visibility("hidden")]] void* arenascan_next_dlopen() noexcept {
+  static void* const next = dlsym(RTLD_NEXT, "dlopen");
+  return next;
+}
+
 #pragma GCC visibility push(default)
 extern "C" {
 
@@ -128,3 +134,30 @@ int dlclose(void* handle) noexcept {
 
 }  // extern "C"
 #pragma GCC visibility pop
+
+// void* dlopen(const char* file, int mode)
+static_assert(RTLD_DEEPBIND == 8);
+asm(R"(
+  .text
+  .globl dlopen
+  .type dlopen, @function
+dlopen:
+  .cfi_startproc
+  push %rdi
+  .cfi_adjust_cfa_offset 8
+  push %rsi
+  .cfi_adjust_cfa_offset 8
+  sub $8, %rsp
+  .cfi_adjust_cfa_offset 8
+  call arenascan_next_dlopen
+  add $8, %rsp
+  .cfi_adjust_cfa_offset -8
+  pop %rsi
+  .cfi_adjust_cfa_offset -8
+  pop %rdi
+  .cfi_adjust_cfa_offset -8
+  and $-9, %esi
+  jmp *%rax
+  .cfi_endproc
+  .size dlopen, .-dlopen
+)");
