@@ -25,5 +25,6 @@ PS
   "$@" gs -q -dBATCH -dNOPAUSE -dSAFER -sDEVICE=pdfwrite -sOutputFile=page.pdf page.ps || return  # has the date in it
   "$@" gs -q -dBATCH -dNOPAUSE -dSAFER -dNumRenderingThreads=2 -dMaxBitmap=100000 -sDEVICE=png16m -r80 -sOutputFile=distilled%d.png page.pdf || return
   cksum -- *.png
-  "$@" gs -q -dBATCH -dNODISPLAY -c '1 0 div' quit 2>&1 | head -1
+  "$@" gs -q -dBATCH -dNODISPLAY -c '1 0 div' quit >error.log 2>&1
+  echo "an error's status: $?, $(head -1 error.log)"
 }
