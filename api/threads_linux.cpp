@@ -1,10 +1,14 @@
 // Functions of the C library, wrapped.
 //
 // pthread_create: a thread tells its stack to the registry before it runs the program's function.
-// pthread_sigmask, sigprocmask: who blocks all signals still lets the one through that stops threads (world.h); a
-// thread that blocks just some of them is left alone. Straight to the kernel, since handlers call these. dlopen:
-// without RTLD_DEEPBIND, which would tie a library to the C library's free and the objects it is given to ours. The
-// dynamic loader finds libraries on behalf of its caller, so that is who it must see: the call is passed on by a jump.
+//
+// pthread_sigmask, sigprocmask: who blocks all signals still lets the one through that stops threads (world.h); who
+// blocks just some of them is left alone. Straight to the kernel, since handlers call these.
+//
+// dlopen: without RTLD_DEEPBIND, which would tie a library to the C library's free, and the objects it is given to
+// ours. The dynamic loader finds libraries on behalf of its caller and must see who that is, so the call is passed on
+// by a jump.
+//
 // dlclose: unwind rules are dropped when a library goes.
 #include <dlfcn.h>
 #include <pthread.h>
