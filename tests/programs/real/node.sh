@@ -1,5 +1,6 @@
 # Worker threads, typed arrays and buffers, JSON, streams, compression and garbage collections.
 # packages: nodejs
+# quick
 program() {
   need node nodejs
   cat >main.js <<'JS'

@@ -1,5 +1,6 @@
 # A server under its own benchmark.
 # packages: redis-server redis-tools
+# quick
 program() {
   need redis-server redis-server
   need redis-benchmark redis-tools
