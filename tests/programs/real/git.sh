@@ -1,4 +1,4 @@
-# A history of twelve commits, cloned, packed and checked; git starts itself many times.
+# A history of eight commits, cloned, packed and checked; git starts itself many times.
 # packages: git
 # quick
 program() {
@@ -7,7 +7,7 @@ program() {
   git config --global user.name n && git config --global user.email n@example.org && git config --global gc.autoDetach false
   git config --global init.defaultBranch main
   "$@" git init -q one || return
-  (cd one && for i in $(seq 12); do seq "$i" 500 >"file$((i % 7))" && "$@" git add . && "$@" git commit -qm "change $i"; done) || return
+  (cd one && for i in $(seq 8); do seq "$i" 500 >"file$((i % 7))" && "$@" git add . && "$@" git commit -qm "change $i"; done) || return
   "$@" git clone -q one two 2>&1 || return
   (cd two && "$@" git gc -q && "$@" git log --stat --format='%H %s' && "$@" git fsck 2>&1) || return
 }

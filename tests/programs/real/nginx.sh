@@ -50,7 +50,7 @@ wanted = [("GET", "/small.txt", {}), ("GET", "/large.txt", {}), ("GET", "/large.
 results = [None] * 4
 def client(number):
     lines = []
-    for turn in range(8):
+    for turn in range(5):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         for method, path, headers in wanted:
             connection.request(method, path, body=b"x" * 50000 if method == "POST" else None, headers=headers)

@@ -8,7 +8,7 @@ require 'json'
 require 'digest'
 require 'set'
 Item = Struct.new(:id, :name)
-items = Array.new(60_000) { |i| Item.new(i, "item #{i * 7919 % 65_537}") }
+items = Array.new(30_000) { |i| Item.new(i, "item #{i * 7919 % 65_537}") }
 text = JSON.generate(items.map(&:to_h))
 puts Digest::SHA256.hexdigest(text)[0, 16], JSON.parse(text).sum { |h| h['id'] }
 sums = 4.times.map { |n| Thread.new { (1..20_000).map { |i| [i, i.to_s * (n + 1)] }.to_h.values.join.size } }.map(&:value)
@@ -34,7 +34,7 @@ rescue ArgumentError => e
   puts e.message
 end
 GC.stress = true
-p Array.new(100) { |i| [i, "#{i}"] }.flatten.size
+p Array.new(30) { |i| [i, "#{i}"] }.flatten.size
 RUBY
   "$@" ruby main.rb
 }
