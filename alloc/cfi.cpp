@@ -272,6 +272,32 @@ UnwindRule to_rule(const Row& row) noexcept {
   return rule;
 }
 
+// An FDE: the code it is for, and its program.
+struct Description {
+  Common common;
+  std::uintptr_t begin = 0;
+  std::uintptr_t bytes = 0;
+  const std::byte* program = nullptr;
+  const std::byte* end = nullptr;
+
+  [[nodiscard]] bool contains(std::uintptr_t address) const noexcept {
+    return address >= begin && address - begin < bytes;
+  }
+};
+
+bool parse_fde(const std::byte* fde, Description& entry) noexcept {
+  ByteReader reader = record_at(fde);
+  const std::byte* const id_at = reader.at();
+  const auto back = reader.fixed<std::uint32_t>();
+  if (back == 0 || !parse_common(id_at - back, entry.common)) return false;
+  entry.begin = reader.encoded(entry.common.pointer_encoding);
+  entry.bytes = reader.encoded(entry.common.pointer_encoding & 0x0F);
+  if (entry.common.has_augmentation) reader.skip(reader.uleb());
+  entry.program = reader.at();
+  entry.end = reader.end();
+  return !reader.failed();
+}
+
 }  // namespace
 
 const std::byte* find_fde(const std::byte* eh_frame_hdr, std::uintptr_t address) noexcept {
@@ -303,25 +329,24 @@ const std::byte* find_fde(const std::byte* eh_frame_hdr, std::uintptr_t address)
   return low == 0 ? nullptr : eh_frame_hdr + table[low - 1].fde;
 }
 
+bool is_elsewhere(const std::byte* fde, std::uintptr_t address) noexcept {
+  Description entry;
+  return parse_fde(fde, entry) && !entry.contains(address);
+}
+
 UnwindRule evaluate(const std::byte* fde, std::uintptr_t address) noexcept {
-  ByteReader reader = record_at(fde);
-  const std::byte* const id_at = reader.at();
-  const auto back = reader.fixed<std::uint32_t>();
-  Common common;
-  if (back == 0 || !parse_common(id_at - back, common)) return {};
-  const std::uintptr_t begin = reader.encoded(common.pointer_encoding);
-  const std::uintptr_t bytes = reader.encoded(common.pointer_encoding & 0x0F);
-  if (common.has_augmentation) reader.skip(reader.uleb());
-  if (reader.failed() || address < begin || address - begin >= bytes) return {};
+  Description entry;
+  if (!parse_fde(fde, entry) || !entry.contains(address)) return {};
+  const Common& common = entry.common;
   if (common.is_signal) {
     UnwindRule rule;
     rule.kind = UnwindRule::Kind::kSignal;
     return rule;
   }
-  Machine machine(common, begin, address);
+  Machine machine(common, entry.begin, address);
   if (!machine.run(common.program, common.end)) return {};
   machine.keep_initial_row();
-  if (!machine.run(reader.at(), reader.end())) return {};
+  if (!machine.run(entry.program, entry.end)) return {};
   return to_rule(machine.row);
 }
 

@@ -38,8 +38,11 @@ struct UnwindRule {
   friend bool operator==(const UnwindRule&, const UnwindRule&) = default;
 };
 
-// The FDE for `address` in the sorted table of an .eh_frame_hdr section, or null.
+// The FDE for `address` in the sorted table of an .eh_frame_hdr section, or null. It may end before that address.
 const std::byte* find_fde(const std::byte* eh_frame_hdr, std::uintptr_t address) noexcept;
+
+// Whether `fde` is readable and describes other code than that at `address`.
+bool is_elsewhere(const std::byte* fde, std::uintptr_t address) noexcept;
 
 // Runs the program of `fde` up to `address`.
 UnwindRule evaluate(const std::byte* fde, std::uintptr_t address) noexcept;

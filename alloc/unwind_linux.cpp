@@ -59,10 +59,18 @@ constinit std::array<Entry, kEntryCount> g_rules{};
 // Top of the calling thread's stack as far as it is known; 0 when not.
 [[gnu::tls_model("initial-exec")]] constinit thread_local std::uintptr_t t_stack_end = 0;
 
-UnwindRule find_rule(std::uintptr_t address) noexcept {
+// Where the compiler says how to unwind this code; null when nobody does, as of a JIT's code or a module's own
+// assembly.
+const std::byte* find_entry(std::uintptr_t address) noexcept {
   dl_find_object module{};
-  if (_dl_find_object(reinterpret_cast<void*>(address), &module) != 0 || module.dlfo_eh_frame == nullptr) return {};
+  if (_dl_find_object(reinterpret_cast<void*>(address), &module) != 0 || module.dlfo_eh_frame == nullptr)
+    return nullptr;
   const std::byte* const fde = find_fde(static_cast<const std::byte*>(module.dlfo_eh_frame), address);
+  return fde == nullptr || is_elsewhere(fde, address) ? nullptr : fde;
+}
+
+UnwindRule find_rule(std::uintptr_t address) noexcept {
+  const std::byte* const fde = find_entry(address);
   return fde == nullptr ? UnwindRule{} : evaluate(fde, address);
 }
 
@@ -104,11 +112,6 @@ std::uintptr_t known_stack_end() noexcept {
   return t_stack_end;
 }
 
-bool has_module(std::uintptr_t address) noexcept {
-  dl_find_object module{};
-  return _dl_find_object(reinterpret_cast<void*>(address), &module) == 0;
-}
-
 // One walk, and its trail. Every read is at or above the current frame and, where the stack's end is known, below it.
 class Walk {
  public:
@@ -123,18 +126,19 @@ class Walk {
 
   Step step() noexcept {
     const bool is_exact = std::exchange(is_exact_, false);
-    const UnwindRule rule = rule_for(is_exact ? frame_.pc : frame_.pc - 1);
+    const std::uintptr_t address = is_exact ? frame_.pc : frame_.pc - 1;
+    const UnwindRule rule = rule_for(address);
     switch (rule.kind) {
       case UnwindRule::Kind::kFrame: return step_by(rule, is_exact ? frame_.sp - kRedZoneBytes : frame_.sp);
       case UnwindRule::Kind::kSignal: return step_over_signal();
       case UnwindRule::Kind::kEnd: return Step::kEnd;
       case UnwindRule::Kind::kComplex: break;
     }
-    return has_module(frame_.pc) ? Step::kComplex : step_by_frame_pointer();
+    return find_entry(address) != nullptr ? Step::kComplex : step_by_frame_pointer();
   }
 
-  // For code that no module owns (a JIT's), and where that is asked for: frame pointers are believed when they look
-  // like some, on a stack whose end is known.
+  // For code without an unwind entry (libunwind could do no better), and where that is asked for: frame pointers are
+  // believed when they look like some, on a stack whose end is known.
   Step step_by_frame_pointer() noexcept {
     const std::uintptr_t end = known_stack_end();
     const std::uintptr_t fp = frame_.fp;

@@ -1,10 +1,26 @@
-// pthread_create and dlclose, wrapped: a thread tells its stack to the registry before it runs the program's function,
-// and unwind rules are dropped when a library goes.
+// Functions of the C library, wrapped.
+//
+// pthread_create: a thread tells its stack to the registry before it runs the program's function.
+//
+// pthread_sigmask, sigprocmask: who blocks all signals still lets the one through that stops threads (world.h); who
+// blocks just some of them is left alone. Straight to the kernel, since handlers call these.
+//
+// dlopen: without RTLD_DEEPBIND, which would tie a library to the C library's free, and the objects it is given to
+// ours. The dynamic loader finds libraries on behalf of its caller and must see who that is, so the call is passed on
+// by a jump.
+//
+// dlclose: unwind rules are dropped when a library goes.
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <cstring>
 
+#include "alloc/options.h"
 #include "alloc/unwind.h"
 #include "api/allocate.h"
 
@@ -54,7 +70,37 @@ bool has_own_stack(const pthread_attr_t* attributes) noexcept {
   return attributes != nullptr && pthread_attr_getstack(attributes, &low, &bytes) == 0 && low != nullptr;
 }
 
+constexpr std::uint64_t signal_bit(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
+
+// What the kernel reads and writes of a sigset_t.
+using KernelSet = std::uint64_t;
+
+// As pthread_sigmask.
+int change_signal_mask(int how, const sigset_t* wanted, sigset_t* old) noexcept {
+  constexpr KernelSet kOfTheCLibrary = signal_bit(32) | signal_bit(33);  // cancellation, set*id
+  KernelSet set = 0;
+  if (wanted != nullptr) {
+    std::memcpy(&set, wanted, sizeof(set));
+    set &= ~kOfTheCLibrary;
+    const KernelSet all_real_time = ~KernelSet{0} << (SIGRTMIN - 1);
+    if (how != SIG_UNBLOCK && (set & all_real_time) == all_real_time) {
+      set &= ~signal_bit(scan::World::intended_signal(static_cast<int>(alloc::options().stop_signal)));
+    }
+  }
+  const int saved_errno = errno;
+  const long result = syscall(SYS_rt_sigprocmask, how, wanted == nullptr ? nullptr : &set, old, sizeof(set));
+  const int error = result == 0 ? 0 : errno;
+  errno = saved_errno;
+  return error;
+}
+
 }  // namespace
+
+// For dlopen below, which it tells where to go on.
+extern "C" [[gnu::used, gnu::visibility("hidden")]] void* arenascan_next_dlopen() noexcept {
+  static void* const next = dlsym(RTLD_NEXT, "dlopen");
+  return next;
+}
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -73,6 +119,16 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, StartRou
   return error;
 }
 
+int pthread_sigmask(int how, const sigset_t* wanted, sigset_t* old) noexcept {
+  return change_signal_mask(how, wanted, old);
+}
+
+int sigprocmask(int how, const sigset_t* wanted, sigset_t* old) noexcept {
+  const int error = change_signal_mask(how, wanted, old);
+  if (error != 0) errno = error;
+  return error == 0 ? 0 : -1;
+}
+
 int dlclose(void* handle) noexcept {
   static const auto close = next_symbol<Dlclose>("dlclose");
   const int result = close(handle);
@@ -82,3 +138,30 @@ int dlclose(void* handle) noexcept {
 
 }  // extern "C"
 #pragma GCC visibility pop
+
+// void* dlopen(const char* file, int mode)
+static_assert(RTLD_DEEPBIND == 8);
+asm(R"(
+  .text
+  .globl dlopen
+  .type dlopen, @function
+dlopen:
+  .cfi_startproc
+  push %rdi
+  .cfi_adjust_cfa_offset 8
+  push %rsi
+  .cfi_adjust_cfa_offset 8
+  sub $8, %rsp
+  .cfi_adjust_cfa_offset 8
+  call arenascan_next_dlopen
+  add $8, %rsp
+  .cfi_adjust_cfa_offset -8
+  pop %rsi
+  .cfi_adjust_cfa_offset -8
+  pop %rdi
+  .cfi_adjust_cfa_offset -8
+  and $-9, %esi
+  jmp *%rax
+  .cfi_endproc
+  .size dlopen, .-dlopen
+)");

@@ -1,4 +1,6 @@
-// The process's mappings, as /proc/self/maps tells them, and which of their pages hold anything.
+// The process's mappings, as /proc tells them, and which of their pages hold anything. The calling thread is asked
+// (/proc/thread-self): /proc/self is the main thread, which has no mappings any more when it has ended before the
+// others.
 //
 // Threads: the scanner's; also while the world is stopped, since only raw system calls and tool memory are used.
 // Called by: roots.

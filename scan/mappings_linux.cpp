@@ -84,7 +84,7 @@ bool read_mappings(MappingList& mappings) noexcept {
   for (std::size_t capacity = kFirstTextBytes; capacity <= kLargestTextBytes; capacity *= 4) {
     const MetaText text(static_cast<char*>(alloc::meta_allocate(capacity)));
     if (text == nullptr) return false;
-    const std::ptrdiff_t length = alloc::os_read_file("/proc/self/maps", text.get(), capacity);
+    const std::ptrdiff_t length = alloc::os_read_file("/proc/thread-self/maps", text.get(), capacity);
     if (length <= 0) return false;
     if (static_cast<std::size_t>(length) == capacity) continue;
     mappings.clear();
@@ -103,7 +103,7 @@ bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* a
   constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
   constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
   constexpr std::uint64_t kFilePage = std::uint64_t{1} << 61;
-  const ProcFile pagemap("/proc/self/pagemap");
+  const ProcFile pagemap("/proc/thread-self/pagemap");
   std::array<std::uint64_t, 512> entries;
   const auto tell = [&](AddressRange run) {
     run = {std::max(run.begin, range.begin), std::min(run.end, range.end)};

@@ -23,7 +23,8 @@
 // The handler is installed by the first stop(), not before. When the program has since put its own in its place, stop()
 // says so and fails.
 //
-// Threads: one stop at a time; the scanner's lock sees to it. Called by: scanner.
+// Threads: one stop at a time; the scanner's lock sees to it. Called by: scanner;
+// intended_signal() by api/.
 #pragma once
 
 #include <cstddef>
@@ -62,6 +63,10 @@ class World {
 
   // The threads that are stopped, between stop() and resume().
   [[nodiscard]] std::span<const StoppedThread> threads() const noexcept { return {threads_, count_}; }
+
+  // The signal that the first stop has taken, or the one that it will try first when `wanted` is in the settings. Any
+  // thread, handlers too.
+  static int intended_signal(int wanted) noexcept;
 
  private:
   const StoppedThread* threads_ = nullptr;

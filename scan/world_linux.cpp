@@ -44,7 +44,9 @@ constinit std::atomic<std::uint32_t> g_generation{0};
 // Raised by every handler that has answered, release; the scanner waits on it.
 constinit std::atomic<std::uint32_t> g_answers{0};
 
-int g_signal = 0;  // written by the first stop
+// Writer: the first stop. Readers: later stops, and any thread that asks for the intended signal; relaxed, since a
+// thread that sees it late still blocks the one that was tried first.
+constinit std::atomic<int> g_signal{0};
 
 long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* timeout) noexcept {
   return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
@@ -118,11 +120,11 @@ bool prepare_slots(std::size_t count) noexcept {
 // is left to it: the next lower one that nobody uses is taken.
 Incomplete prepare_signal(int wanted) noexcept {
   struct sigaction current {};
-  if (g_signal != 0) {
-    sigaction(g_signal, nullptr, &current);
+  if (const int taken = g_signal.load(std::memory_order_relaxed); taken != 0) {
+    sigaction(taken, nullptr, &current);
     return current.sa_sigaction == wait_while_stopped ? Incomplete::kNo : Incomplete::kSignalTaken;
   }
-  for (int signal = wanted != 0 ? wanted : SIGRTMAX - kSignalsBelowTop; signal >= SIGRTMIN; --signal) {
+  for (int signal = World::intended_signal(wanted); signal >= SIGRTMIN; --signal) {
     if (sigaction(signal, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 ||
         current.sa_handler != SIG_DFL) {
       if (wanted != 0) return Incomplete::kSignalTaken;
@@ -133,7 +135,7 @@ Incomplete prepare_signal(int wanted) noexcept {
     ours.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     sigfillset(&ours.sa_mask);
     if (sigaction(signal, &ours, nullptr) != 0) return Incomplete::kSignalTaken;
-    g_signal = signal;
+    g_signal.store(signal, std::memory_order_relaxed);
     return Incomplete::kNo;
   }
   return Incomplete::kSignalTaken;
@@ -141,11 +143,11 @@ Incomplete prepare_signal(int wanted) noexcept {
 
 bool queue_signal(int thread_id, Slot* slot) noexcept {
   siginfo_t info{};
-  info.si_signo = g_signal;
+  info.si_signo = g_signal.load(std::memory_order_relaxed);
   info.si_code = SI_QUEUE;
   info.si_pid = alloc::os_process_id();
   info.si_value.sival_ptr = slot;
-  return syscall(SYS_rt_tgsigqueueinfo, alloc::os_process_id(), thread_id, g_signal, &info) == 0;
+  return syscall(SYS_rt_tgsigqueueinfo, alloc::os_process_id(), thread_id, info.si_signo, &info) == 0;
 }
 
 // The text of /proc/self/task/THREAD/FILE, or -1 when the thread is gone.
@@ -277,6 +279,11 @@ class Stopper {
 };
 
 }  // namespace
+
+int World::intended_signal(int wanted) noexcept {
+  if (const int taken = g_signal.load(std::memory_order_relaxed); taken != 0) return taken;
+  return wanted != 0 ? wanted : SIGRTMAX - kSignalsBelowTop;
+}
 
 World::Outcome World::stop(const StopSettings& settings) noexcept {
   const int saved_errno = errno;

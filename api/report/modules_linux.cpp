@@ -19,7 +19,7 @@ char* copy_path(std::string_view path) noexcept {
 }
 
 std::string_view main_program(char* buffer, std::size_t capacity) noexcept {
-  const ssize_t length = readlink("/proc/self/exe", buffer, capacity);
+  const ssize_t length = readlink("/proc/thread-self/exe", buffer, capacity);
   return length <= 0 ? std::string_view() : std::string_view(buffer, static_cast<std::size_t>(length));
 }
 

@@ -341,3 +341,37 @@ TEST_CASE("unwind: code of no module is walked by frame pointers") {
   CHECK(frames[1] == 32);
   CHECK(frames[2] == 48);
 }
+
+// A module's own assembly that says nothing to an unwinder, as the built-in functions of a JavaScript engine.
+extern "C" void arenascan_undescribed_call(void (*function)(void*), void* argument);
+asm(R"(
+  .text
+  .type arenascan_undescribed_call, @function
+arenascan_undescribed_call:
+  push %rbp
+  mov %rsp, %rbp
+  mov %rdi, %rax
+  mov %rsi, %rdi
+  call *%rax
+  pop %rbp
+  ret
+  .size arenascan_undescribed_call, .-arenascan_undescribed_call
+)");
+
+TEST_CASE("unwind: code of a module without an unwind entry is walked by frame pointers, not by libunwind") {
+  struct Seen {
+    std::uintptr_t frames[8] = {};
+    std::size_t count = 0;
+    alloc::Trail trail;
+  } seen;
+  const auto walk = [](void* argument) {
+    auto& to = *static_cast<Seen*>(argument);
+    const auto own_frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    const auto* const frame = reinterpret_cast<const std::uintptr_t*>(own_frame);
+    to.count = alloc::unwind({frame[1], own_frame + 2 * sizeof(std::uintptr_t), frame[0]}, to.frames, 8, to.trail);
+  };
+  arenascan_undescribed_call(walk, &seen);
+  CHECK(seen.trail.usable);  // libunwind leaves none
+  CHECK(seen.count >= 2);
+  CHECK(seen.frames[0] - reinterpret_cast<std::uintptr_t>(&arenascan_undescribed_call) < 16);
+}
