@@ -6,7 +6,7 @@ extern "C" const char* arena_default_options() { return "quarantine_mib=1"; }
 int main() {
   char* volatile p = static_cast<char*>(std::malloc(100));
   std::free(p);
-  p[17] = 1;
+  static_cast<volatile char*>(p)[17] = 1;
   for (int i = 0; i < 100; ++i) {
     void* volatile other = std::malloc(100'000);
     std::free(other);
