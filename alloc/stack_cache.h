@@ -28,8 +28,8 @@
 
 namespace arenascan::alloc {
 
-// Where an allocation came from: the entry point that the program called, and that function's frame, which begins with
-// the caller's frame pointer and the return address. Good while the entry point has not returned.
+// Where an allocation came from: an address in the entry point that the program called, and that function's frame,
+// which begins with the caller's frame pointer and the return address. Good while the entry point has not returned.
 struct Origin {
   const void* entry;
   const std::uintptr_t* frame;
@@ -40,6 +40,14 @@ struct Origin {
   // The first frame of every stack: an address in the entry point, like the return addresses behind it.
   [[nodiscard]] std::uintptr_t entry_frame() const noexcept { return reinterpret_cast<std::uintptr_t>(entry) + 1; }
 };
+
+// An address in the function that it stands in. (The address of a function that a program refers to may be that of the
+// program's stub for it.)
+[[gnu::always_inline]] inline const void* this_code() noexcept {
+  const void* address = nullptr;
+  asm("lea (%%rip), %0" : "=r"(address));
+  return address;
+}
 
 // The origin of the function it stands in, which the program called; needs a frame pointer there, and no call from
 // there may be made a jump.

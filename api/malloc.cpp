@@ -37,20 +37,24 @@ bool product_overflows(std::size_t count, std::size_t size, std::size_t& bytes) 
 #pragma GCC visibility push(default)
 extern "C" {
 
-void* malloc(std::size_t size) noexcept { return or_enomem(arenascan::api::allocate(size, ARENA_ORIGIN(&malloc))); }
+void* malloc(std::size_t size) noexcept {
+  return or_enomem(arenascan::api::allocate(size, ARENA_ORIGIN(arenascan::alloc::this_code())));
+}
 
 void* calloc(std::size_t count, std::size_t size) noexcept {
   std::size_t bytes;
   if (product_overflows(count, size, bytes)) return or_enomem(nullptr);
-  return or_enomem(arenascan::api::allocate_zeroed(bytes, ARENA_ORIGIN(&calloc)));
+  return or_enomem(arenascan::api::allocate_zeroed(bytes, ARENA_ORIGIN(arenascan::alloc::this_code())));
 }
 
-void* realloc(void* object, std::size_t size) noexcept { return resize(object, size, ARENA_ORIGIN(&realloc)); }
+void* realloc(void* object, std::size_t size) noexcept {
+  return resize(object, size, ARENA_ORIGIN(arenascan::alloc::this_code()));
+}
 
 void* reallocarray(void* object, std::size_t count, std::size_t size) noexcept {
   std::size_t bytes;
   if (product_overflows(count, size, bytes)) return or_enomem(nullptr);
-  return resize(object, bytes, ARENA_ORIGIN(&reallocarray));
+  return resize(object, bytes, ARENA_ORIGIN(arenascan::alloc::this_code()));
 }
 
 void free(void* object) noexcept {
@@ -67,7 +71,8 @@ void* memalign(std::size_t alignment, std::size_t size) noexcept {
     errno = EINVAL;
     return nullptr;
   }
-  return or_enomem(arenascan::api::allocate_aligned(size, std::bit_ceil(alignment), ARENA_ORIGIN(&memalign)));
+  return or_enomem(
+      arenascan::api::allocate_aligned(size, std::bit_ceil(alignment), ARENA_ORIGIN(arenascan::alloc::this_code())));
 }
 
 void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
@@ -75,26 +80,28 @@ void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
     errno = EINVAL;
     return nullptr;
   }
-  return or_enomem(arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(&aligned_alloc)));
+  return or_enomem(arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(arenascan::alloc::this_code())));
 }
 
 int posix_memalign(void** object, std::size_t alignment, std::size_t size) noexcept {
   if (!std::has_single_bit(alignment) || alignment % sizeof(void*) != 0) return EINVAL;
-  void* const got = arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(&posix_memalign));
+  void* const got = arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(arenascan::alloc::this_code()));
   if (got == nullptr) return ENOMEM;
   *object = got;
   return 0;
 }
 
 void* valloc(std::size_t size) noexcept {
-  return or_enomem(arenascan::api::allocate_aligned(size, arenascan::alloc::kOsPageBytes, ARENA_ORIGIN(&valloc)));
+  return or_enomem(arenascan::api::allocate_aligned(size, arenascan::alloc::kOsPageBytes,
+                                                    ARENA_ORIGIN(arenascan::alloc::this_code())));
 }
 
 void* pvalloc(std::size_t size) noexcept {
   constexpr std::size_t kPage = arenascan::alloc::kOsPageBytes;
   std::size_t bytes;
   if (__builtin_add_overflow(size, kPage - 1, &bytes)) return or_enomem(nullptr);
-  return or_enomem(arenascan::api::allocate_aligned(bytes & ~(kPage - 1), kPage, ARENA_ORIGIN(&pvalloc)));
+  return or_enomem(
+      arenascan::api::allocate_aligned(bytes & ~(kPage - 1), kPage, ARENA_ORIGIN(arenascan::alloc::this_code())));
 }
 
 // Exactly what was asked for: the scan reads no further, so a pointer that the program kept beyond would not count.

@@ -107,7 +107,7 @@ extern "C" {
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, StartRoutine routine, void* argument) noexcept {
   static const auto create = next_symbol<PthreadCreate>("pthread_create");
-  void* const memory = api::allocate(sizeof(Start), ARENA_ORIGIN(&pthread_create));
+  void* const memory = api::allocate(sizeof(Start), ARENA_ORIGIN(alloc::this_code()));
   if (memory == nullptr) return EAGAIN;
   auto* const start = new (memory) Start{routine, argument, !has_own_stack(attributes)};
   alloc::Object object;

@@ -17,6 +17,7 @@
 #include <fstream>
 #include <iostream>
 #include <optional>
+#include <random>
 #include <sstream>
 
 #include "api/cli/commands.h"
@@ -98,23 +99,33 @@ void append(const char* variable, const std::string& value, char separator) {
   setenv(variable, (old == nullptr || *old == 0 ? value : old + (separator + value)).c_str(), 1);
 }
 
-// A directory that is removed with everything in it.
-class TemporaryDirectory {
+// A directory for reports that is removed with everything in it. Only its owner can enter it. A program that root runs
+// may go on as another user, whose reports have to get in too: then anybody can who knows the name, which nobody can
+// list.
+class ReportDirectory {
  public:
-  TemporaryDirectory() {
+  ReportDirectory() {
     const char* const base = std::getenv("TMPDIR");
     std::string name = std::string(base == nullptr ? "/tmp" : base) + "/arenascan-XXXXXX";
-    if (mkdtemp(name.data()) != nullptr) path_ = name;
+    if (mkdtemp(name.data()) == nullptr) return;
+    outer_ = name;
+    std::random_device random;
+    const fs::path inner = outer_ / (std::to_string(random()) + "-" + std::to_string(random()));
+    const bool is_root = geteuid() == 0;
+    if (mkdir(inner.c_str(), 0700) != 0) return;
+    if (is_root && (chmod(inner.c_str(), S_ISVTX | 0733) != 0 || chmod(outer_.c_str(), 0711) != 0)) return;
+    path_ = inner;
   }
-  ~TemporaryDirectory() {
+  ~ReportDirectory() {
     std::error_code error;
-    if (!path_.empty()) fs::remove_all(path_, error);
+    if (!outer_.empty()) fs::remove_all(outer_, error);
   }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
+  ReportDirectory(const ReportDirectory&) = delete;
+  ReportDirectory& operator=(const ReportDirectory&) = delete;
+  [[nodiscard]] const fs::path& path() const { return path_; }  // empty: it could not be made
 
  private:
+  fs::path outer_;
   fs::path path_;
 };
 
@@ -153,7 +164,7 @@ int run(const RunRequest& request) {
                                   ? "libarenascan.so is not beside this command; name it with --library"
                                   : request.library + ": no such library");
   }
-  const TemporaryDirectory reports;
+  const ReportDirectory reports;
   if (reports.path().empty()) return fail(kCannotStart, "no temporary directory could be made for the reports");
 
   const pid_t child = fork();

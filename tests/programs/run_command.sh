@@ -52,4 +52,22 @@ grep -Eq ' in lose .*/leak.c:3' err || { echo "no symbols: $(cat err)"; failures
 grep -q '^SUMMARY' report && [ ! -s err ] || { echo "--log takes the report"; failures=$((failures + 1)); }
 "$cli" run -o exitcode=0 -- sh -c './leak; ./leak' 2>err
 [ "$(grep -c '^SUMMARY' err)" -eq 2 ] || { echo "children are reported too: $(cat err)"; failures=$((failures + 1)); }
+
+# A program of root that goes on as another user reports, too; so does one whose malloc is reached through its own stub.
+if [ "$(id -u)" -eq 0 ]; then
+  cc -g -no-pie leak.c -o changed && chmod 755 . changed
+  "$cli" run -- setpriv --reuid=65534 --regid=65534 --clear-groups ./changed 2>err
+  grep -q '^Direct leak of 123 byte(s)' err && ! grep -q 'cannot write the report' err || { echo "as another user: $(cat err)"; failures=$((failures + 1)); }
+else
+  echo "not run as root: the report of a program that changes its user is not tested"
+fi
+cat >address.c <<'C'
+#include <stdlib.h>
+void* (*volatile allocate)(size_t) = malloc;
+__attribute__((noinline)) void lose(void) { volatile char* p = allocate(77); p[0] = 1; }
+int main(void) { lose(); return 0; }
+C
+cc -g -no-pie -fno-pie address.c -o address || exit 1
+"$cli" run -- ./address 2>err
+grep -Eq '^    #0 0x[0-9a-f]+ in malloc' err || { echo "frame 0 is not malloc: $(cat err)"; failures=$((failures + 1)); }
 exit "$failures"
