@@ -259,7 +259,7 @@ void Heap::release_large(Page& page) noexcept {
     report_double_free(page, 0);
   }
   // A signal handler that interrupted its own thread in here cannot give the run back: it stays taken for good.
-  if (mutex_.is_mine()) return;
+  if (Lock::is_in_lock()) return;
   const std::scoped_lock guard(mutex_);
   drop_page_locked(page);
 }

@@ -135,10 +135,6 @@ class Heap {
   void lock() noexcept { mutex_.lock(); }
   void unlock() noexcept { mutex_.unlock(); }
 
-  // Whether the calling thread holds the lock: a signal handler that interrupted it in there may free, and allocate
-  // nothing.
-  [[nodiscard]] bool is_locked_by_caller() const noexcept { return mutex_.is_mine(); }
-
   // Walks everything and checks the invariants; true when they hold. No other thread may use the heap meanwhile.
   [[nodiscard]] bool is_valid() noexcept;
 

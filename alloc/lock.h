@@ -1,45 +1,50 @@
-// A mutex that knows whether the calling thread holds it.
+// A mutex, and the knowledge whether the calling thread is inside one.
 //
-// Signal handlers allocate, although they should not. One that interrupts its thread while the thread holds an
-// allocator lock must not wait for that lock; is_mine() tells it.
+// Signal handlers allocate, although they should not. One that interrupts its thread while the thread takes, holds or
+// gives back an allocator lock must not wait for that lock; is_in_lock() tells it. It is counted for all locks
+// together, around the mutex's own operations, so that there is no instant between holding a lock and being known to
+// hold it.
 //
-// Threads: as std::mutex. owner_ is written by the holder alone; a thread that reads its own name there wrote it
-// itself, and any other value means "not mine", so relaxed is enough.
+// Threads: as std::mutex. The count is the thread's own; signal fences keep it on the outside.
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <mutex>
 
 namespace arenascan::alloc {
-
-// An address that is different in every thread.
-inline const void* thread_name() noexcept {
-  [[gnu::tls_model("initial-exec")]] static constinit thread_local char name = 0;
-  return &name;
-}
 
 class Lock {
  public:
   constexpr Lock() = default;
 
   void lock() noexcept {
+    depth() = depth() + 1;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     mutex_.lock();
-    owner_.store(thread_name(), std::memory_order_relaxed);
-  }
-  bool try_lock() noexcept {
-    if (!mutex_.try_lock()) return false;
-    owner_.store(thread_name(), std::memory_order_relaxed);
-    return true;
   }
   void unlock() noexcept {
-    owner_.store(nullptr, std::memory_order_relaxed);
     mutex_.unlock();
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    depth() = depth() - 1;
   }
-  [[nodiscard]] bool is_mine() const noexcept { return owner_.load(std::memory_order_relaxed) == thread_name(); }
+
+  // Whether the calling thread, or what it interrupted as a signal handler, is inside any lock.
+  static bool is_in_lock() noexcept { return depth() != 0; }
 
  private:
+  static volatile std::uint32_t& depth() noexcept {
+    [[gnu::tls_model("initial-exec")]] static constinit thread_local volatile std::uint32_t t_depth = 0;
+    return t_depth;
+  }
+
   std::mutex mutex_;
-  std::atomic<const void*> owner_{nullptr};
 };
+
+// An address that is different in every thread.
+inline const void* thread_name() noexcept {
+  [[gnu::tls_model("initial-exec")]] static constinit thread_local char name = 0;
+  return &name;
+}
 
 }  // namespace arenascan::alloc

@@ -99,10 +99,10 @@ std::uint8_t flags_of(const ThreadState& thread, const Origin& origin) noexcept 
   return thread.disabled != 0 ? family | alloc::state::kNotLeak : family;
 }
 
-// Without the thread's own cache. A handler that interrupted its thread inside one of the locks gets no memory.
+// Without the thread's own cache. A handler that interrupted its thread inside a lock gets no memory.
 Allocation allocate_from_shared(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
   alloc::Heap& heap = g_process.value.heap;
-  if (heap.is_locked_by_caller() || g_shared_lock.is_mine()) return {};
+  if (alloc::Lock::is_in_lock()) return {};
   const alloc::Birth birth = heap.birth(capture(nullptr, bytes, origin));
   const std::scoped_lock guard(g_shared_lock);
   if (g_shared_cache == nullptr) g_shared_cache = heap.acquire_cache();

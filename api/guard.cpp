@@ -89,6 +89,7 @@ void release(alloc::ThreadCache* cache, void* object, std::uint8_t family) noexc
     return;
   }
   heap.hold(object);
+  if (alloc::Lock::is_in_lock()) return;  // a signal handler that interrupted its thread in there: held for good
   std::memset(object, kPattern, bytes);
   if (!g_quarantine.push(object, bytes)) heap.release_held(cache, object);
   while (void* const oldest = g_quarantine.pop_excess()) {
