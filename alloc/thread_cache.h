@@ -86,8 +86,6 @@ class ThreadCache {
   // which the heap hands over zeroed, so that a thread which never asks for stacks does not touch it.
   StackCache stacks;
 
-  ThreadCache* next_idle = nullptr;  // heap's lock
-
  private:
   // One cache line holds all that an allocation reads but the request.
   struct alignas(64) Cursor {
@@ -112,6 +110,9 @@ class ThreadCache {
   Cursor cursors_[kClassCount];
   PageList partial_[kClassCount];
   std::atomic<Page*> pending_{nullptr};
+
+ public:
+  ThreadCache* next_idle = nullptr;  // heap's lock
 };
 
 }  // namespace arenascan::alloc
