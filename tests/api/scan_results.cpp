@@ -22,8 +22,8 @@ std::atomic<Hidden> g_written{0};
 std::atomic<bool> g_done{false};
 
 [[gnu::noinline]] void write_to(Hidden hidden) {
-  volatile char& counter = static_cast<char*>(reveal(hidden))[50];
-  counter = static_cast<char>(counter + 1);
+  volatile std::uint64_t& counter = static_cast<std::uint64_t*>(reveal(hidden))[6];  // wide: it must not come round
+  counter = counter + 1;
 }
 
 void keep_writing() {
