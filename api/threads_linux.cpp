@@ -64,10 +64,12 @@ void* run_thread(void* opaque) {
   return start.routine(start.argument);
 }
 
+// Attributes that set a size and no stack have a stack whose end is null, so its beginning is not.
 bool has_own_stack(const pthread_attr_t* attributes) noexcept {
   void* low = nullptr;
   std::size_t bytes = 0;
-  return attributes != nullptr && pthread_attr_getstack(attributes, &low, &bytes) == 0 && low != nullptr;
+  return attributes != nullptr && pthread_attr_getstack(attributes, &low, &bytes) == 0 && low != nullptr &&
+         reinterpret_cast<std::uintptr_t>(low) + bytes != 0;
 }
 
 constexpr std::uint64_t signal_bit(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <semaphore>
 #include <thread>
 
 #include "tests/check.h"
@@ -37,6 +38,43 @@ void scan() {
   }
 }
 
+void* volatile* volatile g_place = nullptr;
+std::binary_semaphore g_ready(0);
+std::binary_semaphore g_end(0);
+
+void hold() {
+  void* volatile place = nullptr;
+  g_place = &place;
+  g_ready.release();
+  g_end.acquire();
+}
+
+[[gnu::noinline]] void put(Hidden hidden) { *g_place = reveal(hidden); }
+
+template <typename Child>
+void in_child(const Child& run) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    _exit(run());
+  }
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+// What lies on the stack of a thread that the child does not have is held in the child all the same.
+void test_inherited_stack() {
+  std::thread holder(hold);
+  g_ready.acquire();
+  const std::uint32_t mark = arena_mark();
+  put(allocate_hidden());
+  scrub_stack();
+  in_child([mark] { return expect("on an inherited stack", leaked_since(mark), 0); });
+  g_end.release();
+  holder.join();
+}
+
 [[gnu::noinline]] int run_child() {
   if (expect("inherited", leaked_since(0), 0) != 0) return 1;
   const std::uint32_t mark = arena_mark();
@@ -49,18 +87,10 @@ void scan() {
 }  // namespace
 
 int main() {
+  test_inherited_stack();
   std::thread workers[] = {std::thread(allocate_and_free), std::thread(allocate_and_free), std::thread(scan),
                            std::thread(hold_in_register)};
-  for (int i = 0; i < 20; ++i) {
-    const pid_t child = fork();
-    if (child == 0) {
-      alarm(20);
-      _exit(run_child());
-    }
-    int status = 0;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-  }
+  for (int i = 0; i < 20; ++i) in_child(run_child);
   g_done = true;
   for (std::thread& worker : workers) worker.join();
   return finish();

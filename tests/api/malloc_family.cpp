@@ -52,6 +52,11 @@ void test_out_of_memory() {
   CHECK(do_calloc(g_huge, 3) == nullptr && errno == ENOMEM);
   errno = 0;
   CHECK(do_reallocarray(nullptr, g_huge, 3) == nullptr && errno == ENOMEM);
+  const std::size_t half = g_huge + 2;  // twice as many bytes are 2, to who does not look
+  errno = 0;
+  CHECK(do_calloc(half, 2) == nullptr && errno == ENOMEM);
+  errno = 0;
+  CHECK(do_reallocarray(nullptr, half, 2) == nullptr && errno == ENOMEM);
   errno = 0;
   CHECK(do_pvalloc(SIZE_MAX - 5) == nullptr && errno == ENOMEM);
 }

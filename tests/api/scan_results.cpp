@@ -22,7 +22,7 @@ std::atomic<Hidden> g_written{0};
 std::atomic<bool> g_done{false};
 
 [[gnu::noinline]] void write_to(Hidden hidden) {
-  volatile std::uint64_t& counter = static_cast<std::uint64_t*>(reveal(hidden))[6];  // comes round in no second look
+  volatile std::uint64_t& counter = static_cast<std::uint64_t*>(reveal(hidden))[6];  // wide: it must not come round
   counter = counter + 1;
 }
 

@@ -1,4 +1,4 @@
-// A running thread that holds a pointer in one register and nowhere else.
+// A running thread that holds a pointer in one register, or one word below its stack pointer, and nowhere else.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,7 @@ inline std::atomic<bool> g_register_end{false};
 
 // `spin` loads the revealed value of g_register_value into its register and stays until the value changes; it counts
 // g_register_rounds up once it holds it.
-inline int register_test(char** argv, void (*spin)()) {
+inline int register_test(char** argv, void (*spin)(), const char* option = "use_registers") {
   std::thread holder([spin] {
     while (!g_register_end) spin();
   });
@@ -23,7 +23,7 @@ inline int register_test(char** argv, void (*spin)()) {
     g_register_value = hidden;
     while (g_register_rounds < before + 1) std::this_thread::yield();
   };
-  const int failures = root_test(argv, "use_registers", change, [&change] { change(0); });
+  const int failures = root_test(argv, option, change, [&change] { change(0); });
   g_register_end = true;
   g_register_value = 1;
   holder.join();

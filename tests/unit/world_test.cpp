@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -146,6 +148,40 @@ TEST_CASE("the signal sent by somebody else does nothing") {
   }
   CHECK(world.stop(kSettings).problem == scan::Incomplete::kNo);
   world.resume();
+}
+
+TEST_CASE("what the calling thread keeps in registers for its callers is its register root") {
+  using Words = std::array<std::uintptr_t, 6>;
+  alignas(64) static std::array<std::byte, 1 << 16> stack;
+  Words found{};
+  void (*const body)(std::uintptr_t, void*) = [](std::uintptr_t stack_pointer, void* words) {
+    const scan::StoppedThread self = scan::calling_thread(stack_pointer);
+    const auto* const begin = reinterpret_cast<const std::uintptr_t*>(self.registers_begin);
+    const auto* const end = reinterpret_cast<const std::uintptr_t*>(self.registers_end);
+    std::copy_n(begin, std::min<std::ptrdiff_t>(end - begin, 6), static_cast<Words*>(words)->begin());
+  };
+  std::uintptr_t frame = 0;
+  auto* end = stack.data() + stack.size();
+  auto* function = body;
+  auto* argument = &found;
+  asm volatile(
+      "mov %%rbp, %[frame]\n"
+      "mov $71, %%ebx\n"
+      "mov $72, %%r12d\n"
+      "mov $73, %%r13d\n"
+      "mov $74, %%r14d\n"
+      "mov $75, %%r15d\n"
+      "call arenascan_call_with_registers_saved\n"
+      : [frame] "=&m"(frame), "+D"(function), "+S"(argument), "+d"(end)
+      :
+      : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3",
+        "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc",
+        "memory");
+  for (const std::uintptr_t kept :
+       {std::uintptr_t{71}, std::uintptr_t{72}, std::uintptr_t{73}, std::uintptr_t{74}, std::uintptr_t{75}, frame}) {
+    CAPTURE(kept);
+    CHECK(std::find(found.begin(), found.end(), kept) != found.end());
+  }
 }
 
 #endif
