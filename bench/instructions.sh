@@ -2,8 +2,7 @@
 # instructions.sh BUILD_DIR: instructions of a warm malloc(64) and free, counted by callgrind, which leaves malloc alone.
 #
 # Two runs of bench_pair of different length; what the longer one has more, divided by the pairs it has more. A count is
-# the same whatever else the machine does. The ten instructions of the loop and its two jumps
-# through the PLT are in it.
+# the same whatever else the machine does. Ten instructions of it are the loop's own, two jumps through the PLT included.
 set -euo pipefail
 build=$(cd "$1" && pwd)
 few=20000 many=120000
