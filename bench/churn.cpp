@@ -51,6 +51,6 @@ int main(int argc, char** argv) {
   std::vector<std::thread> workers;
   for (std::size_t t = 0; t < threads; ++t) workers.emplace_back(churn, pairs, window, 88172645463325252 + t);
   for (std::thread& worker : workers) worker.join();
-  program.answer_ns(pairs);
+  program.answer_ns(pairs, threads);
   for (auto& slot : g_exchange) std::free(slot.exchange(nullptr));
 }

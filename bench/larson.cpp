@@ -45,5 +45,5 @@ int main(int argc, char** argv) {
     std::thread(serve, Lane{std::vector<void*>(window), bench::Random(l), pairs, &finished}, kGenerations - 1).detach();
   }
   finished.wait();
-  program.answer_ns(pairs * kGenerations);
+  program.answer_ns(pairs * kGenerations, lanes);
 }

@@ -70,5 +70,5 @@ int main(int argc, char** argv) {
     for (void* object : objects_left) std::free(object);
   }
   for (auto& slot : g_transfer) std::free(slot.exchange(nullptr));
-  program.answer_ns(objects * kRounds);
+  program.answer_ns(objects * kRounds, threads);
 }

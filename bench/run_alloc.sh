@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# run_alloc.sh BUILD_DIR [quick|smoke]: the allocator benches under every allocator; one table, and a plot of it.
+# run_alloc.sh BUILD_DIR [quick|smoke] [cpu]: the allocator benches under every allocator; one table, and a plot of it.
 #
 # Peers take turns within a round, so that a change of the machine's mood meets all of them; figures are medians of the
-# rounds. quick: fewer rounds and shapes. smoke: one tiny round, to see that the script works. An allocator that is not
-# installed has a dash. Writes BUILD_DIR/bench/alloc.tsv (every single answer) and alloc.svg; smoke writes smoke.*.
+# rounds. quick: fewer rounds and shapes. smoke: one tiny round, to see that the script works. cpu: the processor's time
+# instead of the clock's. An allocator that is not installed has a dash. Writes BUILD_DIR/bench/alloc.tsv (every single answer) and alloc.svg; smoke writes smoke.*.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
-mode=${2:-full}
+mode=full clock=clock
+for word in "${@:2}"; do
+  case $word in
+    cpu) clock=processor ;;
+    *) mode=$word ;;
+  esac
+done
 output=$build/bench/alloc
 peers=(glibc mimalloc jemalloc tcmalloc lsan heaptrack off fp full)
 heaptrack_part=16 # heaptrack is slow: it does a 16th of the work
@@ -21,7 +27,7 @@ case $mode in
     rounds=1 rss_rounds=1 micro_time=0.001 micro_filter=/64$ extra=(--smoke) output=$build/bench/smoke
     shapes=('churn 2 1000' 'threads 8')
     ;;
-  *) echo "usage: run_alloc.sh BUILD_DIR [quick|smoke]" >&2; exit 2 ;;
+  *) echo "usage: run_alloc.sh BUILD_DIR [quick|smoke] [cpu]" >&2; exit 2 ;;
 esac
 answers=$output.tsv
 
@@ -77,7 +83,8 @@ measure_shapes() {
     for ((round = 0; round < rounds; ++round)); do
       for peer in "${peers[@]}"; do
         part=()
-        [ "$peer" = heaptrack ] && part=("--part=$heaptrack_part")
+        [ "$clock" = processor ] && part+=(--cpu)
+        [ "$peer" = heaptrack ] && part+=("--part=$heaptrack_part")
         record shape "$shape" "$peer" "$(run "$peer" "${words[@]}" "${part[@]}" "${extra[@]}")"
       done
     done
@@ -169,7 +176,7 @@ measure_rss
 measure_micro
 medians | table
 medians | awk -v peers="${peers[*]}" -f "$here/plot_alloc.awk" >"$output.svg"
-printf '\nMedians of %s rounds (live: %s); heaptrack does a %sth of the work. Load before: %s, after: %s, processors: %s.\n' \
-  "$rounds" "$rss_rounds" "$heaptrack_part" "$began" "$(cut -d' ' -f1-3 /proc/loadavg)" "$(nproc)"
+printf '\nMedians of %s rounds (live: %s); heaptrack does a %sth of the work. Time: the %s'"'"'s. Load before: %s, after: %s, processors: %s.\n' \
+  "$rounds" "$rss_rounds" "$heaptrack_part" "$clock" "$began" "$(cut -d' ' -f1-3 /proc/loadavg)" "$(nproc)"
 echo "Plot: $output.svg"
 [ ! -s "$output.failed" ] || { cat "$output.failed" >&2; exit 1; }

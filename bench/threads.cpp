@@ -48,5 +48,5 @@ int main(int argc, char** argv) {
     for (std::thread& thread : threads) thread.join();
   }
   for (auto& bin : g_left_behind) free_bundle(bin.exchange(nullptr));
-  program.answer_ns(bursts * at_once * kBlocks);
+  program.answer_ns(bursts * at_once * kBlocks, 1);
 }

@@ -74,5 +74,5 @@ int main(int argc, char** argv) {
     threads.emplace_back(consume, batches);
   }
   for (std::thread& thread : threads) thread.join();
-  program.answer_ns(batches * kBatchBlocks);
+  program.answer_ns(batches * kBatchBlocks, pairs_of_threads);
 }
