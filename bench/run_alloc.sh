@@ -56,7 +56,7 @@ build_lsan() {
 
 program_of() { # PEER NAME: the path, empty when the peer is missing
   case $1 in
-    lsan) first_file "$build/bench/lsan/bench_$2" ;;
+    lsan) [ "$mode" = smoke ] || first_file "$build/bench/lsan/bench_$2" ;;
     glibc) first_file "$build/bench/bench_$2" ;;
     *) [ -z "${preload[$1]}" ] || first_file "$build/bench/bench_$2" ;;
   esac
