@@ -10,17 +10,16 @@
 
 namespace {
 
-constexpr std::size_t kGenerations = 100;
+constexpr std::size_t kPairsOfGeneration = 20'000;
 
 struct Lane {
   std::vector<void*> live;
   bench::Random random;
-  std::size_t pairs_a_generation;
   std::latch* finished;
 };
 
 void serve(Lane lane, std::size_t successors) {
-  for (std::size_t i = 0; i < lane.pairs_a_generation; ++i) {
+  for (std::size_t i = 0; i < kPairsOfGeneration; ++i) {
     void*& block = lane.live[lane.random.below(lane.live.size())];
     std::free(block);
     block = bench::touch(16 + lane.random.below(497));
@@ -39,11 +38,11 @@ int main(int argc, char** argv) {
   const bench::Program program(argc, argv);
   const std::size_t lanes = program.number(0, 2);
   const std::size_t window = program.number(1, 1000);
-  const std::size_t pairs = program.work(20'000);
+  const std::size_t generations = program.work(100, 2);
   std::latch finished(static_cast<std::ptrdiff_t>(lanes));
   for (std::size_t l = 0; l < lanes; ++l) {
-    std::thread(serve, Lane{std::vector<void*>(window), bench::Random(l), pairs, &finished}, kGenerations - 1).detach();
+    std::thread(serve, Lane{std::vector<void*>(window), bench::Random(l), &finished}, generations - 1).detach();
   }
   finished.wait();
-  program.answer_ns(pairs * kGenerations, lanes);
+  program.answer_ns(generations * kPairsOfGeneration, lanes);
 }
