@@ -1,16 +1,13 @@
 // churn THREADS WINDOW: nanoseconds for an allocation and a free, replacing random objects of mixed sizes in a window
 // of live ones; one free in 16 is another thread's. The allocator is whatever is preloaded.
 #include <atomic>
-#include <chrono>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <thread>
 #include <vector>
 
+#include "program.h"
+
 namespace {
 
-constexpr std::size_t kPairsEach = 4'000'000;
 constexpr std::size_t kExchangeSlots = 256;
 
 std::atomic<void*> g_exchange[kExchangeSlots];
@@ -30,9 +27,9 @@ std::size_t random_size(std::uint64_t random) {  // most are small
   return 2048 + rest % 14336;
 }
 
-void churn(std::size_t window, std::uint64_t seed) {
+void churn(std::size_t pairs, std::size_t window, std::uint64_t seed) {
   std::vector<void*> live(window);
-  for (std::size_t i = 0; i < kPairsEach; ++i) {
+  for (std::size_t i = 0; i < pairs; ++i) {
     const std::uint64_t random = next(seed);
     void*& slot = live[random % window];
     void* old = slot;
@@ -47,13 +44,13 @@ void churn(std::size_t window, std::uint64_t seed) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::size_t threads = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 1;
-  const std::size_t window = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1000;
-  const auto began = std::chrono::steady_clock::now();
+  const bench::Program program(argc, argv);
+  const std::size_t threads = program.number(0, 1);
+  const std::size_t window = program.number(1, 1000);
+  const std::size_t pairs = program.work(4'000'000);
   std::vector<std::thread> workers;
-  for (std::size_t t = 0; t < threads; ++t) workers.emplace_back(churn, window, 88172645463325252 + t);
+  for (std::size_t t = 0; t < threads; ++t) workers.emplace_back(churn, pairs, window, 88172645463325252 + t);
   for (std::thread& worker : workers) worker.join();
-  const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - began;
-  std::printf("%.1f\n", took.count() / static_cast<double>(kPairsEach));
+  program.answer_ns(pairs, threads);
   for (auto& slot : g_exchange) std::free(slot.exchange(nullptr));
 }

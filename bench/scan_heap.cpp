@@ -1,9 +1,10 @@
 // scan_heap [OBJECTS] [LOST]: a hash table with chains, objects of 24 to 256 bytes, each with one random cross link;
-// LOST of them taken out of the table and forgotten. Prints the phases of seven scans' median.
+// LOST of them taken out of the table and forgotten. Prints the phases of seven scans' median. --smoke: 1,000 objects.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include <arenascan/arena.hpp>
@@ -21,7 +22,8 @@ double ms(std::uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::size_t count = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 2'600'000;
+  const bool smoke = argc > 1 && std::strcmp(argv[1], "--smoke") == 0;
+  const std::size_t count = smoke ? 1'000 : argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 2'600'000;
   const std::size_t lost = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
   std::srand(1);
   std::vector<Node*> buckets(count / 2 + 1);
