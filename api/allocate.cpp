@@ -8,7 +8,7 @@
 
 #include "alloc/options.h"
 #include "api/guard.h"
-#include "api/thread_cache.h"
+#include "api/long_use.h"
 
 namespace arenascan::api {
 

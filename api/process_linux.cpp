@@ -11,7 +11,7 @@
 #include "alloc/meta_alloc.h"
 #include "alloc/options.h"
 #include "alloc/os.h"
-#include "api/thread_cache.h"
+#include "api/long_use.h"
 
 namespace arenascan::api {
 

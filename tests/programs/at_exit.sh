@@ -72,6 +72,21 @@ check "a bad word is named" grep -q 'option stacks is "maybe"; it takes off, ful
 check "symbolize=0 prints module and offset" grep -Eq "^    #1 0x[0-9a-f]+ \(.*/leaky\+0x[0-9a-f]+\)" err
 check "and the program goes on" [ "$status" -eq 23 ]
 
+"$cxx" -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls leaky.cpp -o with_frame_pointers || exit 1
+for mode in full fp stack_sample; do
+  options=stacks=$mode
+  [ "$mode" = stack_sample ] && options=stack_sample_bytes=1
+  ARENASCAN_OPTIONS=$options preloaded ./with_frame_pointers >out 2>err
+  check "$options: function and caller" [ "$(grep -Ec '^    #[12] 0x[0-9a-f]+ in (leak\(\)|main) .*leaky.cpp:' err)" -ge 2 ]
+done
+for options in stacks=off stack_sample_bytes=1000000000; do
+  ARENASCAN_OPTIONS=$options preloaded ./leaky >out 2>err; status=$?
+  check "$options: the leak is found all the same" [ "$status" -eq 23 ]
+  check "$options: no stack" grep -q '^    (no stack)$' err
+done
+ARENASCAN_OPTIONS=stack_recheck=1:at_exit=0 preloaded ./leaky >out 2>err
+check "stack_recheck counts" grep -Eq '^arenascan: stacks: [0-9]+ known, [0-9]+ walked; of [1-9][0-9]* walked again 0 were wrong$' err
+
 echo 'extern "C" const char* arena_default_options() { return "exitcode=77"; }' >defaults.cpp
 "$cxx" -O1 -g leaky.cpp defaults.cpp -o with_defaults "$lib" -Wl,-rpath,"${lib%/*}" || exit 1
 ./with_defaults >out 2>err; status=$?
