@@ -69,8 +69,7 @@ class Program {
       } else if (std::strncmp(argv[i], "--", 2) != 0 && number_count_ < kNumbers) {
         numbers_[number_count_++] = std::strtoul(argv[i], nullptr, 10);
       } else {
-        std::fprintf(stderr, "%s: %s is not an argument; there are [NUMBER...] --smoke --part=N --rss\n", argv[0],
-                     argv[i]);
+        std::fprintf(stderr, "%s: %s is none of [NUMBER...] --smoke --part=N --cpu --rss\n", argv[0], argv[i]);
         std::exit(2);
       }
     }
