@@ -9,6 +9,14 @@
 namespace arenascan::alloc {
 namespace {
 
+// std::popcount is a call into the compiler's library where the processor's instruction cannot be taken for granted.
+std::uint32_t count_bits(std::uint64_t bits) noexcept {
+  bits -= bits >> 1 & 0x5555555555555555;
+  bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+  bits = (bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0F;
+  return static_cast<std::uint32_t>(bits * 0x0101010101010101 >> 56);
+}
+
 // Offsets of the arrays from their beginning.
 struct Extent {
   std::uint32_t capacity;
@@ -65,7 +73,7 @@ GrabbedSlots page_grab(Page& page) noexcept {
     const std::uint64_t bits = page.free_bits[word];
     if (bits == 0) continue;
     page.free_bits[word] = 0;
-    page.used += static_cast<std::uint32_t>(std::popcount(bits));
+    page.used += count_bits(bits);
     return {bits, word * 64};
   }
   return {};
@@ -73,7 +81,7 @@ GrabbedSlots page_grab(Page& page) noexcept {
 
 void page_put_back(Page& page, const GrabbedSlots& slots) noexcept {
   page.free_bits[slots.first / 64] |= slots.bits;
-  page.used -= static_cast<std::uint32_t>(std::popcount(slots.bits));
+  page.used -= count_bits(slots.bits);
   page.next_word = slots.first / 64;
 }
 
@@ -91,7 +99,7 @@ bool page_drain_remote(Page& page) noexcept {
       page.states()[index].store(state::kFree, std::memory_order_relaxed);
     }
     page.free_bits[w] |= freed;
-    drained += static_cast<std::uint32_t>(std::popcount(freed));
+    drained += count_bits(freed);
   }
   page.used -= drained;
   return page.pending.fetch_sub(drained, std::memory_order_acq_rel) == drained;

@@ -10,7 +10,8 @@
 // Both tables are the process's (StackTable): stacks, whose frames are the expected return addresses, and trails, whose
 // words are
 //
-//     | steps 30 | only returns 1 | compares fp 1 | stack id 32 |    | fp - sp |    | step | step | ...
+//     | steps 29 | ends by fp, only returns, compares fp 3 | stack id 32 |    | fp - sp |    | step | step | ... | end
+//     |
 //
 // Threads: a cache is one thread's; a signal handler that allocates may use it in the middle of anything, because an
 // entry is one word. Called by: api/ (each allocation).
@@ -82,9 +83,10 @@ class StackCache {
  private:
   static constexpr std::size_t kSetBits = 8;
   static constexpr std::size_t kWays = 4;
-  static constexpr unsigned kCountShift = 34;
+  static constexpr unsigned kCountShift = 35;
   static constexpr std::uint64_t kComparesFp = std::uint64_t{1} << 32;
   static constexpr std::uint64_t kOnlyReturns = std::uint64_t{1} << 33;  // no step compares a frame pointer
+  static constexpr std::uint64_t kEndsByFp = std::uint64_t{1} << 34;     // the step behind the others says where
   // Set in every tag, so that an entry, which lies in memory that is scanned, does not look like an address.
   static constexpr std::uint64_t kTagBit = std::uint64_t{1} << 31;
 
@@ -119,7 +121,7 @@ class StackCache {
       for (const std::uintptr_t* step = trail + 2; step != end; ++step) {
         if (word_at(*step & UINT16_MAX) != *expected++) return false;
       }
-      return true;
+      return (trail[0] & kEndsByFp) == 0 || ends_by_fp(*end, caller);
     }
     for (const std::uintptr_t* step = trail + 2; step != end; ++step) {
       const std::uint64_t return_at = *step & UINT16_MAX;
@@ -131,8 +133,11 @@ class StackCache {
       }
       if (word_at(return_at) != *expected++) return false;
     }
-    return true;
+    return (trail[0] & kEndsByFp) == 0 || ends_by_fp(*end, caller);
   }
+
+  // Whether a walk that came this far would end here once more.
+  static bool ends_by_fp(std::uint64_t end, const FrameState& caller) noexcept;
 
   Set sets_[std::size_t{1} << kSetBits];
 };

@@ -12,6 +12,8 @@
 // threads and all depths of recursion.
 //
 // Not every walk leaves a trail: not one that met a signal frame, needed libunwind, or ended in the middle of nowhere.
+// One that follows frame pointers (where asked for, or in code of no module) and ends because the next one leads
+// nowhere is taken to end there again.
 //
 // Threads: values. Called by: unwind (recording), stack_cache (comparing).
 #pragma once
@@ -32,9 +34,9 @@ struct FrameState {
 
 struct TrailStep {
   static constexpr std::uint16_t kNone = 0xFFFF;  // not compared
-  std::uint16_t return_at = kNone;
-  std::uint16_t frame_pointer_at = kNone;
-  std::int32_t frame_pointer = 0;  // relative to sp
+  std::uint16_t return_at;
+  std::uint16_t frame_pointer_at;
+  std::int32_t frame_pointer;  // relative to sp
 };
 static_assert(sizeof(TrailStep) == sizeof(std::uint64_t));
 
@@ -44,8 +46,10 @@ struct Trail {
 
   bool usable = true;
   bool compares_fp = false;  // the frame pointer that the walk started with matters
+  bool ends_by_fp = false;   // the walk ended because a frame pointer led nowhere: `end` tells where it was read
   std::uint32_t count = 0;
-  TrailStep steps[kMaxSteps];
+  TrailStep end;               // frame_pointer_at: kNone is the register; return_at: distance of the last frame
+  TrailStep steps[kMaxSteps];  // written when `count` comes to them
 
   // Adds the comparison of a word that holds a return address (the next of the stack) or a frame pointer.
   void add_return(std::uintptr_t distance) noexcept {
@@ -68,6 +72,16 @@ struct Trail {
     }
   }
 
+  // The walk ends at the frame `distance` from where it started; its frame pointer was read `fp_distance` from there,
+  // or is still that of the register.
+  void end_by_frame_pointer(std::uintptr_t distance, bool is_in_register, std::uintptr_t fp_distance) noexcept {
+    if (!fits(distance) || (!is_in_register && !fits(fp_distance))) return;
+    ends_by_fp = true;
+    end.return_at = static_cast<std::uint16_t>(distance / kWord);
+    end.frame_pointer_at = is_in_register ? TrailStep::kNone : static_cast<std::uint16_t>(fp_distance / kWord);
+    end.frame_pointer = 0;
+  }
+
  private:
   static constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
 
@@ -81,7 +95,7 @@ struct Trail {
       return nullptr;
     }
     is_open_ = true;
-    steps[count] = TrailStep{};
+    steps[count] = {TrailStep::kNone, TrailStep::kNone, 0};
     return &steps[count];
   }
 

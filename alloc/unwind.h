@@ -54,6 +54,10 @@ std::size_t unwind_slow(std::uintptr_t* frames, std::size_t capacity) noexcept;
 // The same from the frame outwards that `pc` returns to: 0 when it is not on the stack.
 std::size_t unwind_slow_from(std::uintptr_t pc, std::uintptr_t* frames, std::size_t capacity) noexcept;
 
+// Whether a walk on the calling thread follows the frame pointer `fp` out of a frame at `sp`: it lies above, aligned,
+// on a stack whose end is known.
+bool unwind_follows(std::uintptr_t fp, std::uintptr_t sp) noexcept;
+
 // Tells the calling thread where its stack ends. The main thread's is known; others' are not until told.
 void unwind_set_stack_end(std::uintptr_t end) noexcept;
 

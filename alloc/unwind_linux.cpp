@@ -119,7 +119,7 @@ class Walk {
 
   enum class Step : std::uint8_t {
     kStepped,
-    kEnd,      // the outermost frame, as its code's table says
+    kEnd,      // the outermost frame, as its code's table says, or the last one of a chain of frame pointers
     kLost,     // there is no going on, though nothing says that it ends here
     kComplex,  // only libunwind can
   };
@@ -140,9 +140,13 @@ class Walk {
   // For code without an unwind entry (libunwind could do no better), and where that is asked for: frame pointers are
   // believed when they look like some, on a stack whose end is known.
   Step step_by_frame_pointer() noexcept {
-    const std::uintptr_t end = known_stack_end();
     const std::uintptr_t fp = frame_.fp;
-    if (frame_.sp >= end || !plausible(fp) || fp + 2 * kWord > end) return Step::kLost;
+    if (!unwind_follows(fp, frame_.sp)) {
+      if (fp_place_ != kCompared) {
+        trail_.end_by_frame_pointer(frame_.sp - origin_, fp_place_ == kInRegister, fp_place_ - origin_);
+      }
+      return Step::kEnd;
+    }
     compare_fp();
     return move_to(fp + 2 * kWord, word_at(fp), fp);
   }
@@ -222,6 +226,12 @@ class Walk {
 };
 
 }  // namespace
+
+bool unwind_follows(std::uintptr_t fp, std::uintptr_t sp) noexcept {
+  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
+  const std::uintptr_t end = known_stack_end();
+  return sp < end && fp >= sp && fp % kWord == 0 && fp < end && end - fp >= 2 * kWord;
+}
 
 std::size_t unwind_slow(std::uintptr_t* frames, std::size_t capacity) noexcept {
   const int saved_errno = errno;

@@ -118,30 +118,36 @@ Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin)
   return heap.allocate_slow(*use, bytes, alignment, birth, flags_of(t_thread, origin));
 }
 
+// The short way for a size class that is known. Null when it is not open.
+[[gnu::always_inline]] inline void* take_of_class(std::size_t bytes, unsigned size_class,
+                                                  const Origin& origin) noexcept {
+  const CacheInUse cache;
+  if (!cache) [[unlikely]]
+    return nullptr;
+  const Process& process = g_process.value;
+  alloc::StackId stack = alloc::kNoStack;
+  if (process.stacks_of == StacksOf::kAll) [[likely]] {
+    stack = cache->stacks.find(process.tables, origin);
+    if (stack == alloc::kNoStack) [[unlikely]]
+      return nullptr;
+  } else if (process.stacks_of == StacksOf::kSample) {
+    if (t_thread.until_sample <= bytes) return nullptr;
+    t_thread.until_sample -= bytes;
+  } else if (process.stacks_of == StacksOf::kAllRechecked) {
+    return nullptr;
+  }
+  return cache->take(size_class, bytes, process.heap.birth(stack));
+}
+
 }  // namespace
 
 void lock_shared_cache() noexcept { g_shared_lock.lock(); }
 void unlock_shared_cache() noexcept { g_shared_lock.unlock(); }
 
 void* allocate_traced(std::size_t bytes, Origin origin) noexcept {
-  {
-    const CacheInUse cache;
-    if (cache && bytes <= alloc::kMaxSlotBytes) [[likely]] {
-      const Process& process = g_process.value;
-      alloc::StackId stack = alloc::kNoStack;
-      bool is_known = false;
-      if (process.stacks_of == StacksOf::kAll) [[likely]] {
-        stack = cache->stacks.find(process.tables, origin);
-        is_known = stack != alloc::kNoStack;
-      } else if (process.stacks_of == StacksOf::kSample && t_thread.until_sample > bytes) {
-        t_thread.until_sample -= bytes;
-        is_known = true;
-      }
-      if (is_known) [[likely]] {
-        if (void* const object = cache->take(alloc::class_of(bytes), bytes, process.heap.birth(stack))) [[likely]]
-          return object;
-      }
-    }
+  if (bytes <= alloc::kMaxSlotBytes) [[likely]] {
+    if (void* const object = take_of_class(bytes, alloc::class_of(bytes), origin)) [[likely]]
+      return object;
   }
   return long_way::allocate(bytes, origin);
 }
@@ -165,6 +171,10 @@ void long_way::release(void* object, std::uint8_t family) noexcept {
 
 void* allocate_aligned(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
   if (alignment <= alloc::kGranuleBytes) return allocate(bytes, origin);
+  const unsigned size_class = alloc::class_of_aligned(bytes, alignment);
+  if (size_class != alloc::kLargeClass && alloc::slot_bytes(size_class) - bytes <= UINT16_MAX) {
+    if (void* const object = take_of_class(bytes, size_class, origin)) return object;
+  }
   return allocate_any(bytes, alignment, origin).object;
 }
 

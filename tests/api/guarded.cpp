@@ -60,10 +60,12 @@ int main() {
     std::free(other);
   }
   bool used_again = false;
-  for (void*& other : others) {
-    other = std::malloc(1000);
-    used_again = used_again || reinterpret_cast<std::uintptr_t>(other) == address;
-    CHECK(std::count(static_cast<char*>(other), static_cast<char*>(other) + 1000, 0) == 1000);
+  others.clear();
+  while (!used_again && others.size() < 20'000) {
+    others.push_back(std::malloc(1000));
+    const auto* const bytes = static_cast<const char*>(others.back());
+    CHECK(std::count(bytes, bytes + 1000, 0) == 1000);
+    used_again = reinterpret_cast<std::uintptr_t>(others.back()) == address;
   }
   CHECK(used_again);
   for (void* const other : others) std::free(other);
