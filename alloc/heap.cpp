@@ -31,7 +31,8 @@ bool Heap::init(std::size_t reserve_bytes, const RunAllocator::Settings& setting
     const std::size_t page_count = user >> kPageShift;
     const std::size_t map_bytes = round_up(page_count * sizeof(std::atomic<Page*>), kOsPageBytes);
     const std::size_t bitmap_bytes = round_up(RunAllocator::bitmap_bytes(page_count), kOsPageBytes);
-    const std::size_t total = user + kGuardBytes + map_bytes + bitmap_bytes + user / 8 * metadata_eighths;
+    const std::size_t total =
+        user + kGuardBytes + map_bytes + bitmap_bytes + kHugePageBytes + user / 8 * metadata_eighths;
     reserved_ = os_reserve(total, kHugePageBytes);
     if (reserved_ == nullptr) continue;
     reserved_bytes_ = total;
@@ -44,7 +45,7 @@ bool Heap::init(std::size_t reserve_bytes, const RunAllocator::Settings& setting
     }
     map_.init(begin, page_count, reinterpret_cast<std::atomic<Page*>*>(map));
     runs_.init(begin, page_count, reinterpret_cast<std::uint64_t*>(bitmaps), settings);
-    metadata_next_ = metadata_committed_ = bitmaps + bitmap_bytes;
+    metadata_begin_ = metadata_next_ = metadata_committed_ = round_up(bitmaps + bitmap_bytes, kHugePageBytes);
     metadata_end_ = begin + total - kOsPageBytes;  // what follows in memory is somebody else's
     return true;
   }
@@ -61,8 +62,14 @@ void* Heap::take_metadata_locked(std::size_t bytes) noexcept {
   bytes = round_up(bytes, alignof(Page));
   if (bytes > metadata_end_ - metadata_next_) return nullptr;
   while (metadata_next_ + bytes > metadata_committed_) {
-    const std::size_t step = std::min(kMetadataStepBytes, metadata_end_ - metadata_committed_);
-    if (!os_commit(reinterpret_cast<void*>(metadata_committed_), step)) return nullptr;
+    // Dense and read at random, by frees and by every scan: where there is more of it than one huge page holds, it is
+    // asked for in such pages.
+    const bool is_huge = metadata_committed_ - metadata_begin_ >= kHugePageBytes;
+    const std::size_t step =
+        std::min(is_huge ? kHugePageBytes : kMetadataStepBytes, metadata_end_ - metadata_committed_);
+    void* const at = reinterpret_cast<void*>(metadata_committed_);
+    if (!os_commit(at, step)) return nullptr;
+    if (is_huge) os_prefer_huge_pages(at, step);
     metadata_committed_ += step;
   }
   void* const block = reinterpret_cast<void*>(metadata_next_);

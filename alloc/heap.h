@@ -202,6 +202,7 @@ class Heap {
 
   void* reserved_ = nullptr;
   std::size_t reserved_bytes_ = 0;
+  std::uintptr_t metadata_begin_ = 0;      // a multiple of a huge page's size
   std::uintptr_t metadata_next_ = 0;       // mutex_
   std::uintptr_t metadata_committed_ = 0;  // mutex_
   std::uintptr_t metadata_end_ = 0;
