@@ -160,7 +160,7 @@ TEST_CASE("what the calling thread keeps in registers for its callers is its reg
     const auto* const end = reinterpret_cast<const std::uintptr_t*>(self.registers_end);
     std::copy_n(begin, std::min<std::ptrdiff_t>(end - begin, 6), static_cast<Words*>(words)->begin());
   };
-  std::uintptr_t frame = 0;
+  static std::uintptr_t frame = 0;  // no register is left to find it by
   auto* end = stack.data() + stack.size();
   auto* function = body;
   auto* argument = &found;
