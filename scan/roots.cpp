@@ -118,6 +118,10 @@ void RootCollector::add_stack(std::uintptr_t from, const StackEntry& entry) noex
 void RootCollector::add_thread(const StoppedThread& thread, const ThreadRegistry& registry) noexcept {
   fits_ = live_.push_back({thread.stack_pointer, thread.thread_pointer}) && fits_;
   add({thread.registers_begin, thread.registers_end}, RootKind::kRegisters);
+  const VectorPieces vectors = vector_pieces(thread);
+  for (std::size_t i = 0; i < vectors.count; ++i) {
+    add({vectors.pieces[i].begin, vectors.pieces[i].end}, RootKind::kRegisters);
+  }
   const Mapping* const mapping = mapping_of(thread.stack_pointer);
   if (mapping == nullptr) return;
   // The calling thread's registers lie where its stack begins; a signal frame lies below the red zone.

@@ -1,8 +1,8 @@
 // Stopping every other thread of the process, and letting it go on.
 //
 // A thread is stopped by a signal whose handler says where the thread was interrupted and then waits. The kernel has
-// saved all registers, vector registers too, in the signal frame on the thread's stack, so the frame *is* the register
-// root. Threads are listed from /proc/self/task until a pass finds no new one, so that threads which nobody registered
+// saved all registers, vector registers too, in the signal frame on the thread's stack: they are the register roots.
+// Threads are listed from /proc/self/task until a pass finds no new one, so that threads which nobody registered
 // (timers, raw clone) are stopped as well.
 //
 //     scanner                                   thread
@@ -39,9 +39,22 @@ struct StoppedThread {
   int thread_id = 0;
   std::uintptr_t stack_pointer = 0;    // of the interrupted code; the red zone lies below it
   std::uintptr_t thread_pointer = 0;   // fs base: address of the thread descriptor
-  std::uintptr_t registers_begin = 0;  // where the registers were saved
+  std::uintptr_t registers_begin = 0;  // where the general registers were saved
   std::uintptr_t registers_end = 0;
+  std::uintptr_t vector_state = 0;  // where the vector registers were saved, in the processor's layout; 0: nowhere
 };
+
+// The pieces of a saved vector state that hold registers. Between them, and where a register set was not in use, lies
+// whatever the stack held before.
+struct VectorPieces {
+  static constexpr std::size_t kMost = 8;
+  struct Piece {
+    std::uintptr_t begin, end;
+  };
+  Piece pieces[kMost];
+  std::size_t count = 0;
+};
+VectorPieces vector_pieces(const StoppedThread& thread) noexcept;
 
 struct StopSettings {
   int signal = 0;  // 0: the default

@@ -1,3 +1,4 @@
+#include <cpuid.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -6,10 +7,12 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 
 #include "alloc/check.h"
 #include "alloc/os.h"
@@ -52,25 +55,24 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
   return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
 }
 
-// The frame's vector state begins where fpregs points; its size stands in the bytes that the kernel reserves for
-// itself.
-std::uintptr_t end_of_saved_registers(const ucontext_t& context) noexcept {
-  constexpr std::uint32_t kMagic = 0x46505853;  // FP_XSTATE_MAGIC1 of the kernel's signal frame
-  constexpr std::size_t kLegacyBytes = 512;
-  constexpr std::size_t kSoftwareOffset = 464;
-  constexpr std::uint32_t kLargestBytes = 1 << 16;
-  const auto begin = reinterpret_cast<std::uintptr_t>(context.uc_mcontext.fpregs);
-  if (begin == 0) return reinterpret_cast<std::uintptr_t>(&context + 1);
-  std::uint32_t words[2];  // magic, size of all saved state
-  std::memcpy(words, reinterpret_cast<const void*>(begin + kSoftwareOffset), sizeof(words));
-  const bool is_extended = words[0] == kMagic && words[1] >= kLegacyBytes && words[1] <= kLargestBytes;
-  return begin + (is_extended ? words[1] : kLegacyBytes);
-}
-
 std::uintptr_t own_thread_pointer() noexcept {
   std::uintptr_t pointer = 0;
   asm("mov %%fs:0, %0" : "=r"(pointer));
   return pointer;
+}
+
+// Where the processor saves a set of registers, from the beginning of the vector state.
+struct Component {
+  std::uint32_t offset, bytes;
+};
+constexpr unsigned kComponents = 20;
+std::array<Component, kComponents> component_layout() noexcept {
+  std::array<Component, kComponents> layout{};
+  for (unsigned i = 2; i < kComponents; ++i) {
+    std::uint32_t unused = 0;
+    __cpuid_count(0xD, i, layout[i].bytes, layout[i].offset, unused, unused);
+  }
+  return layout;
 }
 
 bool is_slot(const Slot* slot) noexcept {
@@ -85,8 +87,12 @@ void wait_while_stopped(int, siginfo_t* info, void* opaque) {
   const std::uint32_t generation = slot->generation.load(std::memory_order_acquire);
   if (slot->thread_id == alloc::os_thread_id() && generation == g_generation.load(std::memory_order_acquire)) {
     const auto& context = *static_cast<const ucontext_t*>(opaque);
-    slot->thread = {slot->thread_id, static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]),
-                    own_thread_pointer(), reinterpret_cast<std::uintptr_t>(opaque), end_of_saved_registers(context)};
+    slot->thread = {slot->thread_id,
+                    static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]),
+                    own_thread_pointer(),
+                    reinterpret_cast<std::uintptr_t>(std::begin(context.uc_mcontext.gregs)),
+                    reinterpret_cast<std::uintptr_t>(std::end(context.uc_mcontext.gregs)),
+                    reinterpret_cast<std::uintptr_t>(context.uc_mcontext.fpregs)};
     slot->answer.store(generation, std::memory_order_release);
     g_answers.fetch_add(1, std::memory_order_release);
     futex(g_answers, FUTEX_WAKE, 1, nullptr);
@@ -309,8 +315,44 @@ void World::resume() noexcept {
 }
 
 StoppedThread calling_thread(std::uintptr_t stack_pointer) noexcept {
-  return {alloc::os_thread_id(), stack_pointer, own_thread_pointer(), stack_pointer,
-          stack_pointer + kSavedRegisterBytes};
+  return {alloc::os_thread_id(),
+          stack_pointer,
+          own_thread_pointer(),
+          stack_pointer,
+          stack_pointer + kSavedRegisterBytes,
+          0};
+}
+
+// Facts: Intel's manual, volume 1, chapter 13 (layout of the XSAVE area; CPUID leaf 13 tells offsets and sizes); the
+// kernel notes in the bytes reserved for software whether the area is an extended one (FP_XSTATE_MAGIC1).
+VectorPieces vector_pieces(const StoppedThread& thread) noexcept {
+  static const std::array<Component, kComponents> layout = component_layout();
+  VectorPieces found;
+  const std::uintptr_t area = thread.vector_state;
+  if (area == 0) return found;
+  const auto add = [&](std::uint32_t offset, std::uint32_t bytes) {
+    if (found.count < VectorPieces::kMost) found.pieces[found.count++] = {area + offset, area + offset + bytes};
+  };
+  const auto word_at = [area](std::size_t offset) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, reinterpret_cast<const void*>(area + offset), sizeof(word));
+    return word;
+  };
+  constexpr std::size_t kSoftwareOffset = 464;  // magic 4, size of the whole area 4
+  constexpr std::uint32_t kMagic = 0x46505853;
+  constexpr std::size_t kInUseOffset = 512;  // which components hold anything
+  const std::uint64_t software = word_at(kSoftwareOffset);
+  const bool is_extended = static_cast<std::uint32_t>(software) == kMagic;
+  const std::uint64_t in_use = is_extended ? word_at(kInUseOffset) : 3;
+  if ((in_use & 1) != 0) add(32, 128);   // x87 and MMX
+  if ((in_use & 6) != 0) add(160, 256);  // XMM; AVX saves its lower halves there
+  for (unsigned component = 2; is_extended && component < kComponents; ++component) {
+    constexpr unsigned kProtectionKeys = 9;
+    if ((in_use >> component & 1) == 0 || component == kProtectionKeys) continue;
+    const auto [offset, bytes] = layout[component];
+    if (std::uint64_t{offset} + bytes <= software >> 32) add(offset, bytes);
+  }
+  return found;
 }
 
 }  // namespace arenascan::scan
