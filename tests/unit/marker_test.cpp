@@ -1,11 +1,14 @@
-// The mark beyond what random graphs show: long lists, the rest of a slot, ranges that must not be read.
+// The mark beyond what random graphs show: long lists, the rest of a slot, ranges that must not be read, no memory.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <vector>
 
 #include "alloc/heap.h"
+#include "alloc/meta_alloc.h"
 #include "scan/marker.h"
 
 using namespace arenascan;
@@ -100,4 +103,35 @@ TEST_CASE_FIXTURE(Fixture, "what the program made inaccessible inside a block is
   unreadable.push_back({hole, hole + 64 * 4096});
   CHECK(reached_from(reinterpret_cast<void**>(&block)) == 3);
   REQUIRE(mprotect(reinterpret_cast<void*>(hole), 64 * 4096, PROT_READ | PROT_WRITE) == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a large block that grew where it lies is reached through its last byte") {
+  const auto address = reinterpret_cast<std::uintptr_t>(allocate(200'000));
+  REQUIRE(heap.resize_in_place(reinterpret_cast<void*>(address), 1'000'000, 0));
+  void* const pointer = reinterpret_cast<void*>(address + 999'999);
+  CHECK(reached_from(&pointer) == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "without memory for the queue the mark takes longer and misses nothing") {
+  constexpr int kNodes = 200;
+  void* head = nullptr;
+  for (int i = 0; i < kNodes; ++i) {
+    void** const node = allocate(i % 10 == 0 ? 200'000 : 24);
+    node[1] = head;
+    head = node;
+  }
+  REQUIRE(alloc::meta_prepare());
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    for (std::size_t bytes = std::size_t{1} << 30; bytes >= 16; bytes /= 2) {  // all that is reserved; none is touched
+      while (alloc::meta_allocate(bytes) != nullptr) {
+      }
+    }
+    _exit(reached_from(&head) == kNodes ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
