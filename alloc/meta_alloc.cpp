@@ -2,15 +2,19 @@
 
 #include <mimalloc.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
+
+#include "alloc/os.h"
 
 namespace arenascan::alloc {
 namespace {
 
 // Address space for the tool: enough for the queues and tables of a scan of tens of millions of objects.
 constexpr std::size_t kLargestArenaBytes = std::size_t{16} << 30;
-constexpr std::size_t kSmallestArenaBytes = std::size_t{32} << 20;  // mimalloc's segment size
+constexpr std::size_t kSegmentBytes = std::size_t{32} << 20;  // mimalloc's unit, and its alignment
+constexpr int kAnyNode = -1;
 
 constinit std::mutex g_mutex;
 mi_arena_id_t g_arena = 0;  // g_mutex; constant once g_begin is set
@@ -28,11 +32,21 @@ bool make_arena() noexcept {
   if (g_begin.load(std::memory_order_relaxed) != 0) return true;
   mi_option_disable(mi_option_show_errors);
   mi_option_disable(mi_option_verbose);
-  for (std::size_t bytes = kLargestArenaBytes; bytes >= kSmallestArenaBytes; bytes /= 2) {
-    if (mi_reserve_os_memory_ex(bytes, false, false, true, &g_arena) != 0) continue;
-    std::size_t size = 0;
-    const auto begin = reinterpret_cast<std::uintptr_t>(mi_arena_area(g_arena, &size));
-    g_end.store(begin + size, std::memory_order_relaxed);
+  // mimalloc 2.0.9 takes for granted that memory of its arena can be made accessible, and touches it. So all of it is,
+  // beforehand; where that counts against a limit, the tool takes a small part of it.
+  const std::size_t limit = os_commit_limit_bytes();
+  std::size_t bytes = kLargestArenaBytes;
+  if (limit != 0) bytes = std::clamp(limit / 16 / kSegmentBytes * kSegmentBytes, kSegmentBytes, kLargestArenaBytes);
+  for (; bytes >= kSegmentBytes; bytes = bytes / 2 / kSegmentBytes * kSegmentBytes) {
+    void* const memory = os_reserve(bytes, kSegmentBytes);
+    if (memory == nullptr) continue;
+    if (!os_commit(memory, bytes) ||
+        !mi_manage_os_memory_ex(memory, bytes, true, false, true, kAnyNode, true, &g_arena)) {
+      os_release(memory, bytes);
+      continue;
+    }
+    const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+    g_end.store(begin + bytes, std::memory_order_relaxed);
     g_begin.store(begin, std::memory_order_release);
     return true;
   }

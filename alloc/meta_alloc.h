@@ -5,6 +5,9 @@
 // that arena (mimalloc heaps belong to the thread that made them); any thread may free any block. mimalloc takes no
 // lock, so a thread that is stopped inside it blocks nobody.
 //
+// mimalloc does not look whether memory of its arena could be made accessible; so all of it is, when the arena is made,
+// which takes no memory until it is used. Where accessible memory counts against a limit, the arena is a small part of it.
+//
 // The arena is made on first use, which is the first scan or report: a program that never scans does not pay for it.
 //
 // mimalloc takes a thread's heaps away when the thread ends, in a destructor of its own. meta_end_thread() is called

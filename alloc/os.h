@@ -42,6 +42,10 @@ void os_prefer_huge_pages(void* memory, std::size_t bytes) noexcept;
 // The limit on the process's address space (RLIMIT_AS) in bytes; 0 when there is none.
 std::size_t os_address_space_limit_bytes() noexcept;
 
+// How much memory the process may make accessible in all, as far as somebody has set a limit (RLIMIT_DATA, RLIMIT_AS,
+// the system's commit limit where it does not overcommit); 0 when nobody has.
+std::size_t os_commit_limit_bytes() noexcept;
+
 // Writes all of `bytes` to `fd`, going on after short writes and EINTR. Returns 0 or the errno value of the failure;
 // the caller's errno is kept.
 int os_write_all(int fd, const void* data, std::size_t bytes) noexcept;

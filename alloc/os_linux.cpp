@@ -8,7 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <string_view>
 
 #include "alloc/os.h"
 
@@ -28,6 +31,30 @@ class ErrnoKeeper {
 };
 
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+
+// A limit of the process, 0 when there is none.
+std::size_t limit_of(int resource) noexcept {
+  const ErrnoKeeper keeper;
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  return limit.rlim_cur == 0 ? 1 : limit.rlim_cur;
+}
+
+// What all processes together may commit where the system never overcommits (vm.overcommit_memory=2); else 0.
+std::size_t system_commit_limit() noexcept {
+  constexpr std::string_view kKey = "CommitLimit:";
+  char text[4096];
+  if (os_read_file("/proc/sys/vm/overcommit_memory", text, sizeof(text)) <= 0 || text[0] != '2') return 0;
+  const std::ptrdiff_t length = os_read_file("/proc/meminfo", text, sizeof(text));
+  std::string_view rest(text, length < 0 ? 0 : static_cast<std::size_t>(length));
+  const std::size_t at = rest.find(kKey);
+  if (at == std::string_view::npos) return 0;
+  rest.remove_prefix(at + kKey.size());
+  rest.remove_prefix(std::min(rest.size(), rest.find_first_not_of(' ')));
+  std::size_t kib = 0;
+  std::from_chars(rest.data(), rest.data() + rest.size(), kib);
+  return kib * 1024;
+}
 
 }  // namespace
 
@@ -65,11 +92,14 @@ void os_prefer_huge_pages(void* memory, std::size_t bytes) noexcept {
   madvise(memory, bytes, MADV_HUGEPAGE);
 }
 
-std::size_t os_address_space_limit_bytes() noexcept {
-  const ErrnoKeeper keeper;
-  rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
-  return limit.rlim_cur;
+std::size_t os_address_space_limit_bytes() noexcept { return limit_of(RLIMIT_AS); }
+
+std::size_t os_commit_limit_bytes() noexcept {
+  std::size_t least = 0;
+  for (const std::size_t limit : {limit_of(RLIMIT_DATA), limit_of(RLIMIT_AS), system_commit_limit()}) {
+    if (limit != 0 && (least == 0 || limit < least)) least = limit;
+  }
+  return least;
 }
 
 int os_write_all(int fd, const void* data, std::size_t bytes) noexcept {

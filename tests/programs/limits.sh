@@ -55,4 +55,34 @@ failures=0
 for kib in 100000 200000 600000 1500000; do
   (ulimit -v "$kib"; ARENASCAN_OPTIONS=at_exit=0 ./fill) || { echo "with ulimit -v $kib: status $?"; failures=$((failures + 1)); }
 done
+
+# The tool's own memory runs out, or may not grow any more: the scan is whole or says that it is not.
+cat >lose.cpp <<'CPP'
+#include <arenascan/arena.h>
+#include <sys/resource.h>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+int main(int, char** argv) {
+  constexpr unsigned long kLost = 3'000'000;
+  arena_scan();
+  for (unsigned long i = 0; i < kLost; ++i) {
+    void* volatile p = std::malloc(40);
+    (void)p;
+  }
+  const rlimit none{0, 0};
+  if (std::strcmp(argv[1], "none") == 0) setrlimit(RLIMIT_DATA, &none);
+  arena_scan_result result{};
+  result.size = sizeof(result);
+  arena_scan_ex(nullptr, &result);
+  const unsigned long leaked = result.leaked.objects;
+  std::fprintf(stderr, "%s: %lu leaked, scan %s\n", argv[1], leaked, result.incomplete ? result.incomplete_why : "complete");
+  const bool is_right = result.incomplete != ARENA_COMPLETE ? leaked == 0 : leaked > kLost - 10 && leaked <= kLost;
+  std::_Exit(is_right ? 0 : 1);
+}
+CPP
+"${CXX:-g++}" -std=c++20 -O1 -g -I "$root/api" lose.cpp -o lose "$lib" -Wl,-rpath,"${lib%/*}" || exit 1
+ARENASCAN_OPTIONS=at_exit=0 ./lose none || { echo "with RLIMIT_DATA set to 0: status $?"; failures=$((failures + 1)); }
+(ulimit -d 700000; ARENASCAN_OPTIONS=at_exit=0 ./lose limited 2>said) || { echo "with ulimit -d: status $?"; failures=$((failures + 1)); }
+grep -q "scan the scanner's own memory ran out" said || { echo "the tool's memory should have run out: $(cat said)"; failures=$((failures + 1)); }
 exit "$failures"
