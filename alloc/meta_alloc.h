@@ -6,7 +6,8 @@
 // lock, so a thread that is stopped inside it blocks nobody.
 //
 // mimalloc does not look whether memory of its arena could be made accessible; so all of it is, when the arena is made,
-// which takes no memory until it is used. Where accessible memory counts against a limit, the arena is a small part of it.
+// which takes no memory until it is used. Where accessible memory counts against a limit, the arena is a small part of
+// it.
 //
 // The arena is made on first use, which is the first scan or report: a program that never scans does not pay for it.
 //
