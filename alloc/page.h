@@ -15,7 +15,7 @@
 // A second free of an object meets a state that is not kAllocated, also when two threads free it at the same time: two
 // remote frees meet in the remote bit, a remote and a local one meet in the drain.
 //
-// Called by: thread_cache, large, heap.
+// Called by: thread_cache, heap.
 #pragma once
 
 #include <bit>

@@ -4,38 +4,23 @@
 
 using namespace arenascan::test;
 
-// Loads the hidden value, reveals it, moves it from rax into the register, counts the round, spins, and empties the
-// registers it used. The compiler uses none that only AVX-512 has.
-#define SPIN_WITH(fill, empty)                                                               \
-  const Hidden hidden = g_register_value;                                                    \
-  asm volatile(                                                                              \
-      "mov %[hidden], %%rax\n"                                                               \
-      "test %%rax, %%rax\n"                                                                  \
-      "jz 1f\n"                                                                              \
-      "not %%rax\n"                                                                          \
-      "1:\n" fill                                                                            \
-      "xor %%eax, %%eax\n"                                                                   \
-      "lock incl %[rounds]\n"                                                                \
-      "2: pause\n"                                                                           \
-      "cmp %[hidden], %[value]\n"                                                            \
-      "je 2b\n" empty                                                                        \
-      :                                                                                      \
-      : [hidden] "r"(hidden), [value] "m"(g_register_value), [rounds] "m"(g_register_rounds) \
-      : "xmm6", "xmm7", "rax", "cc", "memory")
-
+// The compiler uses none of the registers that only AVX-512 has.
 [[gnu::noinline]] static void spin_upper() {
-  SPIN_WITH(
+  ARENA_SPIN_WITH(
       "vmovq %%rax, %%xmm6\n"
       "vpxord %%zmm7, %%zmm7, %%zmm7\n"
       "vinserti32x4 $2, %%xmm6, %%zmm7, %%zmm7\n"
       "vpxor %%xmm6, %%xmm6, %%xmm6\n",
       "vpxord %%zmm7, %%zmm7, %%zmm7\n"
-      "vzeroupper\n");
+      "vzeroupper\n",
+      "xmm6", "xmm7");
 }
 
-[[gnu::noinline]] static void spin_more() { SPIN_WITH("vmovq %%rax, %%xmm17\n", "vpxord %%zmm17, %%zmm17, %%zmm17\n"); }
+[[gnu::noinline]] static void spin_more() {
+  ARENA_SPIN_WITH("vmovq %%rax, %%xmm17\n", "vpxord %%zmm17, %%zmm17, %%zmm17\n");
+}
 
-[[gnu::noinline]] static void spin_mask() { SPIN_WITH("kmovq %%rax, %%k3\n", "kxorq %%k3, %%k3, %%k3\n"); }
+[[gnu::noinline]] static void spin_mask() { ARENA_SPIN_WITH("kmovq %%rax, %%k3\n", "kxorq %%k3, %%k3, %%k3\n"); }
 
 int main(int, char** argv) {
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")) {

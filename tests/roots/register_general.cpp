@@ -3,25 +3,6 @@
 
 using namespace arenascan::test;
 
-// Loads the hidden value, reveals it inside the register, counts the round, spins, and empties the registers it used.
-[[gnu::noinline]] static void spin() {
-  const Hidden hidden = g_register_value;
-  asm volatile(
-      "mov %[hidden], %%rax\n"
-      "test %%rax, %%rax\n"
-      "jz 1f\n"
-      "not %%rax\n"
-      "1:\n"
-      "mov %%rax, %%r12\n"
-      "xor %%eax, %%eax\n"
-      "lock incl %[rounds]\n"
-      "2: pause\n"
-      "cmp %[hidden], %[value]\n"
-      "je 2b\n"
-      "xor %%r12d, %%r12d\n"
-      :
-      : [hidden] "r"(hidden), [value] "m"(g_register_value), [rounds] "m"(g_register_rounds)
-      : "r12", "rax", "cc", "memory");
-}
+[[gnu::noinline]] static void spin() { ARENA_SPIN_WITH("mov %%rax, %%r12\n", "xor %%r12d, %%r12d\n", "r12"); }
 
 int main(int, char** argv) { return register_test(argv, spin); }
