@@ -68,10 +68,6 @@ struct Birth {
     const auto exact = static_cast<std::uint16_t>(now - stamp);
     return exact < kOldestAge ? exact : kOldestAge;
   }
-  // Whether it came when the stamp was `since` or later, which is not long ago.
-  [[nodiscard]] constexpr bool is_since(std::uint32_t since) const noexcept {
-    return static_cast<std::uint16_t>(stamp - since) < kAgingInterval;
-  }
   static constexpr std::uint16_t kOldestAge = 0x8000;
   static constexpr std::uint16_t kAgingInterval = 0x4000;  // stamps between two walks that age old births
 

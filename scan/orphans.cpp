@@ -66,18 +66,15 @@ std::uint64_t white_mask(const Page& page, std::uint32_t first, Epoch epoch) noe
   return __builtin_cpu_supports("avx2") ? white_mask_avx2(states, marks, epoch) : white_mask_sse2(states, marks, epoch);
 }
 
-bool find_white(alloc::HeapView heap, Epoch epoch, std::uint32_t stamp, OrphanList& found) noexcept {
+bool find_white(alloc::HeapView heap, Epoch epoch, OrphanList& found) noexcept {
   bool fits = true;
   heap.for_each_page_locked([&](Page& page) {
     for (std::uint32_t first = 0; first < page.capacity; first += 64) {
       for (std::uint64_t white = white_mask(page, first, epoch); white != 0; white &= white - 1) {
         const Object object{&page, first + static_cast<std::uint32_t>(std::countr_zero(white))};
-        if (!alloc::state::is_allocated(object.state())) continue;
-        const alloc::Birth birth = object.birth();
-        if (birth.is_since(stamp)) continue;  // born after the world was let go
         Orphan orphan;
         orphan.object = object;
-        orphan.birth = birth;
+        orphan.birth = object.birth();
         orphan.bytes = object.bytes();
         fits = fits && found.push_back(orphan);
       }

@@ -3,7 +3,10 @@
 // find_white() is the seed's second and third loop: state and colour bytes are compared a vector at a time, and only a
 // white object costs more than its two bytes.
 //
-//     white = allocated and not of this epoch and born before the scan
+//     white = allocated and not of this epoch
+//
+// It runs while the world still stands: a thread that was stopped in the middle of an allocation publishes the object
+// as soon as it is let go, and nothing in the object tells it from one that was there all the time.
 //
 // An orphan whose contents change although nothing reaches it has a pointer somewhere the scan does not look (a kernel
 // structure, another process, an encoded word). So each orphan is hashed (XXH3): against its hash of the scan before,
@@ -14,8 +17,8 @@
 //   1. An orphan is known by address and birth: a new object in the slot of an old orphan is another orphan.
 //   2. Whether an orphan has been hashed is a bit of its own; every value of the checksum is an ordinary one.
 //
-// Threads: the scanner's. find_white() with the heap's lock held; the rest while the program runs, so an orphan may be
-// freed (and its slot reused) at any moment: look() tells.
+// Threads: the scanner's. find_white() with the heap's lock held and the world stopped; the rest while the program
+// runs, so an orphan may be freed (and its slot reused) at any moment: look() tells.
 //
 // Called by: scanner.
 #pragma once
@@ -48,8 +51,8 @@ struct Orphan {
 
 using OrphanList = alloc::MetaVector<Orphan>;
 
-// All white objects born before `stamp`, in address order. False when there is no memory for the list.
-[[nodiscard]] bool find_white(alloc::HeapView heap, Epoch epoch, std::uint32_t stamp, OrphanList& found) noexcept;
+// All white objects, in address order. False when there is no memory for the list.
+[[nodiscard]] bool find_white(alloc::HeapView heap, Epoch epoch, OrphanList& found) noexcept;
 
 // Copies what an earlier scan knew of the same orphans. Both lists are in address order.
 void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;

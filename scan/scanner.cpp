@@ -109,16 +109,16 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, std::uintptr_t stac
   if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
   const std::uint64_t stopped = os_monotonic_ns();
   stamp_ = heap_.advance_stamp();
-  const Incomplete problem = mark_world_stopped(settings, stack_pointer, verdict);
+  Incomplete problem = mark_world_stopped(settings, stack_pointer, verdict);
   const std::uint64_t marked = os_monotonic_ns();
+  OrphanList found;
+  if (problem == Incomplete::kNo && !find_white(heap_, marker_.epoch(), found)) problem = Incomplete::kNoMemory;
+  verdict.white_ns = os_monotonic_ns() - marked;
   resume_world(verdict);
   verdict.prepare_ns = stopped - began;
   verdict.mark_ns = marked - stopped;
   if (problem != Incomplete::kNo) return problem;
 
-  OrphanList found;
-  if (!find_white(heap_, marker_.epoch(), stamp_, found)) return Incomplete::kNoMemory;
-  verdict.white_ns = os_monotonic_ns() - marked;
   recall(found, orphans_);
   orphans_ = std::move(found);
   for (const Orphan& orphan : orphans_) {
@@ -170,7 +170,7 @@ Incomplete Scanner::mark_world_stopped(const ScanSettings& settings, std::uintpt
 
 bool Scanner::mark_inherited(std::uint32_t before) noexcept {
   OrphanList unreached;
-  if (!find_white(heap_, marker_.epoch(), stamp_, unreached)) return false;
+  if (!find_white(heap_, marker_.epoch(), unreached)) return false;
   const std::uint32_t least_age = std::min<std::uint32_t>(stamp_ - before + 1, alloc::Birth::kOldestAge);
   for (const Orphan& orphan : unreached) {
     if (orphan.birth.age(stamp_) >= least_age) marker_.mark_object(orphan.object);

@@ -4,8 +4,8 @@
 //   stop       all other threads                                -- pause --
 //   roots      maps, stacks, registers, thread-local storage
 //   mark       annotated objects, roots, what they reach
-//   resume                                                      -- end of pause --
 //   white      vector compare over states and colours
+//   resume                                                      -- end of pause --
 //   looks      checksums: against the last scan's, or a second look
 //   hold       what changed orphans point to is reached, too    -- short second pause, when there are any --
 //   classify   direct and indirect, groups
