@@ -112,13 +112,20 @@ struct alignas(64) Page {
 
   // The second line: what a page's life needs less often.
   std::uint32_t page_count = 0;
-  std::uint32_t word_count = 0;  // of each bit array
-  std::uint32_t next_word = 0;   // the owner's: where the search for free bits goes on
-  bool listed = false;           // the owner's: in its cache's partial list
+  std::uint32_t word_count = 0;    // of each bit array
+  std::uint32_t words_in_use = 0;  // the owner's: slots of the words behind these have never been taken
+  std::uint32_t next_word = 0;     // the owner's: where the search for free bits goes on
+  bool listed = false;             // the owner's: in its cache's partial list
 
   // Slots with a policy flag set since the span was set up: lets the scan skip pages without any. Set by whoever sets
   // a flag (relaxed, before the flag's release), cleared at set-up only.
   std::atomic<bool> annotated{false};
+
+  // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises
+  // it from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
+  // leaves the list when that makes 0. So a page is pushed once, no free is forgotten, and a page whose `used` is 0 is
+  // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
+  std::atomic<std::uint32_t> pending{0};
 
   Page* next = nullptr;  // partial list of the cache; free list of metadata blocks
   Page* prev = nullptr;
@@ -127,11 +134,6 @@ struct alignas(64) Page {
   // Exact size of a large object (slacks are too narrow); writer: its allocator and realloc; readers: scanner. Relaxed.
   std::atomic<std::size_t> large_bytes{0};
 
-  // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises
-  // it from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
-  // leaves the list when that makes 0. So a page is pushed once, no free is forgotten, and a page whose `used` is 0 is
-  // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
-  std::atomic<std::uint32_t> pending{0};
   Page* next_pending = nullptr;  // written by the pusher, read by whoever empties the list
 
   [[nodiscard]] std::atomic<std::uint8_t>* states() noexcept {

@@ -17,6 +17,17 @@ std::uint32_t count_bits(std::uint64_t bits) noexcept {
   return static_cast<std::uint32_t>(bits * 0x0101010101010101 >> 56);
 }
 
+// Slots that a word must offer while there are untouched ones behind. A page with few objects stays dense: its slots
+// come round while they are still in the processor's caches.
+constexpr std::uint32_t kWorthTaking = 16;
+
+GrabbedSlots grab_word(Page& page, std::uint32_t word, std::uint32_t count) noexcept {
+  const GrabbedSlots slots{page.free_bits[word], word * 64};
+  page.free_bits[word] = 0;
+  page.used += count;
+  return slots;
+}
+
 // Offsets of the arrays from their beginning.
 struct Extent {
   std::uint32_t capacity;
@@ -67,16 +78,17 @@ void page_set_up(Page& page, unsigned size_class, std::uintptr_t base, std::uint
 }
 
 GrabbedSlots page_grab(Page& page) noexcept {
-  for (std::uint32_t i = 0; i < page.word_count; ++i) {
+  const bool has_untouched = page.words_in_use < page.word_count;
+  const std::uint32_t wanted = has_untouched ? kWorthTaking : 1;
+  for (std::uint32_t i = 0; i < page.words_in_use; ++i) {
     const std::uint32_t word = page.next_word;
-    page.next_word = word + 1 < page.word_count ? word + 1 : 0;
-    const std::uint64_t bits = page.free_bits[word];
-    if (bits == 0) continue;
-    page.free_bits[word] = 0;
-    page.used += count_bits(bits);
-    return {bits, word * 64};
+    page.next_word = word + 1 < page.words_in_use ? word + 1 : 0;
+    const std::uint32_t count = count_bits(page.free_bits[word]);
+    if (count >= wanted) return grab_word(page, word, count);
   }
-  return {};
+  if (!has_untouched) return {};
+  const std::uint32_t word = page.words_in_use++;
+  return grab_word(page, word, count_bits(page.free_bits[word]));
 }
 
 void page_put_back(Page& page, const GrabbedSlots& slots) noexcept {

@@ -42,10 +42,12 @@ constexpr std::size_t slot_bytes(unsigned size_class) noexcept {
   return (std::size_t{128} + step * std::size_t{16}) << doubling;
 }
 
+inline constexpr std::size_t kMinSpanSlots = 8;
+
 constexpr std::uint32_t span_pages(unsigned size_class) noexcept {
   const std::size_t slot = slot_bytes(size_class);
-  if (slot * 8 <= kPageBytes) return 1;
-  return static_cast<std::uint32_t>((slot * 8 + kPageBytes - 1) >> kPageShift);
+  if (slot * kMinSpanSlots <= kPageBytes) return 1;
+  return static_cast<std::uint32_t>((slot * kMinSpanSlots + kPageBytes - 1) >> kPageShift);
 }
 
 constexpr std::uint32_t span_capacity(unsigned size_class) noexcept {
@@ -60,7 +62,7 @@ constexpr std::uint64_t reciprocal(std::size_t slot) noexcept {
 }
 static_assert(kMaxSpanBytes <= std::size_t{1} << 20);
 
-inline constexpr std::size_t kTableBytes = 1024;  // requests up to here are looked up
+inline constexpr std::size_t kTableBytes = 16384;  // requests up to here are looked up
 inline constexpr auto kClassTable = [] {
   std::array<std::uint8_t, kTableBytes / kGranuleBytes + 1> table{};
   for (std::size_t i = 1; i < table.size(); ++i) table[i] = static_cast<std::uint8_t>(class_of_slow(i * kGranuleBytes));

@@ -1,20 +1,23 @@
 // A thread's memory of where it allocated lately: from the caller's state to the id of its call stack, without a walk.
 //
-//     code address, stack pointer --hash--> set of 4 entries --tag--> trail --compare--> stack id
-//                                                |none
-//                                                +--> walk, intern the stack, intern its trail, remember it here
+//     entry point, its frame, its caller --hash--> entry: the words to compare  --equal-->  stack id
+//                                                    | differs: which, found what
+//                                                    +--hash--> entry of the fork --> ...
+//                                                    | no entry
+//                                                    +--> walk, intern the stack, remember here what the walk read
 //
-// An entry is only a hint where to look; whether it holds is decided by its trail (trail.h), which compares every word
-// that a walk would read. So a hit cannot name another stack than a walk would.
+// An entry is only a hint; whether it holds is decided by its trail (trail.h): every word that a walk would read is
+// compared. So a hit cannot name another stack than a walk would.
 //
-// Both tables are the process's (StackTable): stacks, whose frames are the expected return addresses, and trails, whose
-// words are
+// Many stacks may lead to one call site at one depth (a wrapper around malloc). The first of them is found by the site;
+// the others by where, and with which word, they fork off from an entry that was tried before: a search visits as many
+// entries as there are forks on its way, however many stacks there are.
 //
-//     | steps 29 | ends by fp, only returns, compares fp 3 | stack id 32 |    | fp - sp |    | step | step | ... | end
-//     |
+// Most trails fit into their entry. The rest of a longer one is compared from where such trails are kept, once for the
+// process, in a StackTable; the return addresses it expects are the frames of its stack.
 //
-// Threads: a cache is one thread's; a signal handler that allocates may use it in the middle of anything, because an
-// entry is one word. Called by: api/ (each allocation).
+// Threads: a cache is one thread's, and in use by one call at a time (a signal handler goes without). Its memory must
+// not be scanned: it holds addresses. Called by: api/ (each allocation).
 //
 // The idea of asking a small cache for the whole stack and not for each frame is that of TCMalloc's and heaptrack's
 // stack tables; proving the answer by the words of the walk is ours.
@@ -64,82 +67,84 @@ struct StackTables {
 class StackCache {
  public:
   // The stack that a walk from `origin` would find; kNoStack when the cache does not know.
-  [[gnu::always_inline]] StackId find(const StackTables& tables, const Origin& origin) const noexcept {
-    const FrameState caller = origin.caller();
-    const Key key = key_of(origin.entry_frame(), caller);
-    for (const std::uint64_t entry : sets_[key.set].entries) {
-      if (entry >> 32 != key.tag) continue;
-      const std::uintptr_t* const trail = tables.trails.words(static_cast<StackId>(entry));
-      const auto stack = static_cast<StackId>(trail[0]);
-      if (holds(trail, tables.stacks.words(stack), origin.entry_frame(), caller)) [[likely]]
-        return stack;
+  [[gnu::always_inline]] StackId find(const Origin& origin) const noexcept {
+    const std::uint64_t hash = hash_of(origin);
+    const Entry& newest = set_of(hash)[0];
+    if (is_for(newest, hash, origin)) [[likely]] {
+      if (fork_from(newest).is_none()) [[likely]]
+        return newest.stack;
     }
-    return kNoStack;
+    return search(hash, origin);
   }
 
   // Notes that `trail`, recorded by a walk from `origin`, led to `stack`.
   void remember(StackTables& tables, const Origin& origin, StackId stack, const Trail& trail) noexcept;
 
  private:
-  static constexpr std::size_t kSetBits = 8;
-  static constexpr std::size_t kWays = 4;
-  static constexpr unsigned kCountShift = 35;
-  static constexpr std::uint64_t kComparesFp = std::uint64_t{1} << 32;
-  static constexpr std::uint64_t kOnlyReturns = std::uint64_t{1} << 33;  // no step compares a frame pointer
-  static constexpr std::uint64_t kEndsByFp = std::uint64_t{1} << 34;     // the step behind the others says where
-  // Set in every tag, so that an entry, which lies in memory that is scanned, does not look like an address.
-  static constexpr std::uint64_t kTagBit = std::uint64_t{1} << 31;
+  static constexpr unsigned kSetBits = 9;
+  static constexpr std::size_t kWays = 2;
+  static constexpr std::size_t kWords = 8;
 
-  struct Key {
-    std::size_t set;
-    std::uint64_t tag;
-  };
-  struct alignas(32) Set {
-    std::uint64_t entries[kWays];  // tag 32 | trail id 32, newest first
+  // Where the words on the stack leave an entry's trail, and the one found there.
+  struct Fork {
+    static constexpr std::size_t kNone = SIZE_MAX;
+    std::size_t place = kNone;
+    std::uintptr_t word = 0;
+    [[nodiscard]] bool is_none() const noexcept { return place == kNone; }
   };
 
-  [[gnu::always_inline]] static Key key_of(std::uintptr_t entry_frame, const FrameState& caller) noexcept {
-    constexpr std::uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;
-    const std::uint64_t generation = g_module_generation.load(std::memory_order_relaxed);
-    // Addresses differ in their lower halves; the highest bits of the product depend on all of them.
-    const std::uint64_t hash = (caller.pc + generation + (caller.sp << 21) + (entry_frame << 42)) * kGoldenRatio;
-    return {static_cast<std::size_t>(hash >> (64 - kSetBits)), (hash >> 24 & UINT32_MAX) | kTagBit};
+  // A trail, made out for one frame address.
+  struct alignas(128) Entry {
+    std::uint64_t hash;
+    const std::uintptr_t* frame;
+    std::uintptr_t entry;  // entry_now()
+    StackId stack;
+    std::uint16_t count;             // words to compare
+    std::uint16_t steps;             // of the trail, that they stand for
+    const std::uintptr_t* trail;     // null: there is no more to compare
+    const std::uintptr_t* expected;  // return address of the step behind them
+    std::uint16_t at[kWords];        // distance from `frame`, in words; in the order of the walk
+    std::uintptr_t word[kWords];
+  };
+
+  // A module that is gone may make place for another whose code has the same addresses.
+  [[gnu::always_inline]] static std::uintptr_t entry_now(const Origin& origin) noexcept {
+    return reinterpret_cast<std::uintptr_t>(origin.entry) +
+           (std::uint64_t{g_module_generation.load(std::memory_order_relaxed)} << 48);
   }
 
-  // Whether every word that the walk read is as it was. Stacks belong to running code: out of the sanitizers' sight.
-  [[gnu::always_inline, gnu::no_sanitize_address]] static bool holds(const std::uintptr_t* trail,
-                                                                     const std::uintptr_t* frames,
-                                                                     std::uintptr_t entry_frame,
-                                                                     const FrameState& caller) noexcept {
-    const std::uintptr_t sp = caller.sp;
-    if (frames[0] != entry_frame || frames[1] != caller.pc) return false;
-    if ((trail[0] & kComparesFp) != 0 && caller.fp - sp != trail[1]) return false;
-    const auto word_at = [sp](std::uint64_t distance) { return reinterpret_cast<const std::uintptr_t*>(sp)[distance]; };
-    const std::uintptr_t* expected = frames + 2;
-    const std::uintptr_t* const end = trail + 2 + (trail[0] >> kCountShift);
-    if ((trail[0] & kOnlyReturns) != 0) [[likely]] {
-      for (const std::uintptr_t* step = trail + 2; step != end; ++step) {
-        if (word_at(*step & UINT16_MAX) != *expected++) return false;
-      }
-      return (trail[0] & kEndsByFp) == 0 || ends_by_fp(*end, caller);
-    }
-    for (const std::uintptr_t* step = trail + 2; step != end; ++step) {
-      const std::uint64_t return_at = *step & UINT16_MAX;
-      const std::uint64_t fp_at = *step >> 16 & UINT16_MAX;
-      if (fp_at != TrailStep::kNone) {
-        const auto fp = static_cast<std::uintptr_t>(static_cast<std::int64_t>(*step) >> 32);
-        if (word_at(fp_at) - sp != fp) return false;
-        if (return_at == TrailStep::kNone) continue;
-      }
-      if (word_at(return_at) != *expected++) return false;
-    }
-    return (trail[0] & kEndsByFp) == 0 || ends_by_fp(*end, caller);
+  // Addresses differ in their lower halves; the highest bits of the product depend on all of them.
+  [[gnu::always_inline]] static std::uint64_t hash_of(const Origin& origin) noexcept {
+    return (origin.frame[1] + (reinterpret_cast<std::uintptr_t>(origin.frame) << 21) + (entry_now(origin) << 42)) *
+           kGoldenRatio;
+  }
+  static std::uint64_t hash_of_fork(std::uint64_t hash, const Fork& fork) noexcept;
+
+  // A set's entries, newest first.
+  [[nodiscard]] const Entry* set_of(std::uint64_t hash) const noexcept { return sets_[hash >> (64 - kSetBits)]; }
+  [[gnu::always_inline]] static bool is_for(const Entry& entry, std::uint64_t hash, const Origin& origin) noexcept {
+    return entry.hash == hash && entry.frame == origin.frame && entry.entry == entry_now(origin);
   }
 
-  // Whether a walk that came this far would end here once more.
-  static bool ends_by_fp(std::uint64_t end, const FrameState& caller) noexcept;
+  // Stacks belong to running code: out of the sanitizers' sight. One word's place follows from those before it: none is
+  // read that a walk would not read.
+  [[gnu::always_inline, gnu::no_sanitize_address]] static Fork fork_from(const Entry& entry) noexcept {
+    for (std::size_t i = 0; i < entry.count; ++i) {
+      const std::uintptr_t word = entry.frame[entry.at[i]];
+      if (word != entry.word[i]) return {i, word};
+    }
+    return entry.trail == nullptr ? Fork{} : fork_from_rest(entry);
+  }
+  static Fork fork_from_rest(const Entry& entry) noexcept;
 
-  Set sets_[std::size_t{1} << kSetBits];
+  // Goes from fork to fork, beginning at `hash`: to the entry that holds, or, when it returns null, to the place, then
+  // in `hash`, where one is missing.
+  const Entry* follow(std::uint64_t& hash, const Origin& origin) const noexcept;
+  [[gnu::noinline]] StackId search(std::uint64_t hash, const Origin& origin) const noexcept;
+
+  static constexpr std::uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;
+
+  Entry sets_[std::size_t{1} << kSetBits][kWays];
 };
 
 }  // namespace arenascan::alloc

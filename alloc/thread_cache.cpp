@@ -3,6 +3,14 @@
 #include "alloc/check.h"
 
 namespace arenascan::alloc {
+namespace {
+
+// A full page is left alone until an eighth of its slots are free: changing pages and words costs more than taking a
+// slot.
+std::uint32_t event_when_full(const Page& page) noexcept { return page.capacity - page.capacity / 8; }
+static_assert(kMinSpanSlots >= 8);
+
+}  // namespace
 
 void ThreadCache::list(Page& page) noexcept {
   PageList& pages = partial_[page.size_class];
@@ -37,7 +45,7 @@ bool ThreadCache::refill(unsigned size_class) noexcept {
   Cursor& cursor = cursors_[size_class];
   if (cursor.page != nullptr) {
     if (advance(cursor)) return true;
-    cursor.page->event = cursor.page->capacity - 1;  // full
+    cursor.page->event = event_when_full(*cursor.page);
     cursor.page = nullptr;
   }
   drain_pending();
@@ -46,6 +54,10 @@ bool ThreadCache::refill(unsigned size_class) noexcept {
   unlist(*page);
   adopt(*page);
   return true;
+}
+
+void* ThreadCache::refill_and_take(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept {
+  return refill(size_class) ? take(size_class, requested_bytes, birth) : nullptr;
 }
 
 void ThreadCache::adopt(Page& page) noexcept {
@@ -85,7 +97,7 @@ void ThreadCache::drain_pending() noexcept {
       owner->push_pending(*page);  // it changed hands while it waited here
     } else if (!page_drain_remote(*page)) {
       push_pending(*page);
-    } else if (page->event != 0 && page->used < page->capacity) {
+    } else if (page->event != 0 && page->used <= page->event) {
       page->event = 0;
       list(*page);
     }
@@ -100,7 +112,7 @@ void ThreadCache::put_back_all() noexcept {
     if (cursor.page->used < cursor.page->capacity) {
       list(*cursor.page);
     } else {
-      cursor.page->event = cursor.page->capacity - 1;
+      cursor.page->event = event_when_full(*cursor.page);
     }
     cursor = {};
   }

@@ -54,6 +54,13 @@ class ThreadCache {
     return reinterpret_cast<void*>(address);
   }
 
+  // The same; null means that this cache has no free slot of the class: adopt() a page and go on.
+  void* take_or_refill(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept {
+    if (cursors_[size_class].bits == 0) [[unlikely]]
+      return refill_and_take(size_class, requested_bytes, birth);
+    return take(size_class, requested_bytes, birth);
+  }
+
   // Sets free slots of `size_class` aside, from what this cache has. False: it has none, adopt() a page and go on.
   bool refill(unsigned size_class) noexcept;
 
@@ -103,6 +110,7 @@ class ThreadCache {
     Page* youngest = nullptr;
   };
 
+  [[gnu::noinline]] void* refill_and_take(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept;
   static bool advance(Cursor& cursor) noexcept;
   void list(Page& page) noexcept;
   void unlist(Page& page) noexcept;

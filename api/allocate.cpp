@@ -66,7 +66,7 @@ void recheck(StackId stack, const Origin& origin) noexcept {
 
 StackId capture_and_recheck(alloc::StackCache* cache, const Origin& origin) noexcept {
   Process& process = g_process.value;
-  StackId stack = cache != nullptr ? cache->find(process.tables, origin) : alloc::kNoStack;
+  StackId stack = cache != nullptr ? cache->find(origin) : alloc::kNoStack;
   const bool is_hit = stack != alloc::kNoStack;
   (is_hit ? process.stack_counts.hits : process.stack_counts.walks).fetch_add(1, std::memory_order_relaxed);
   if (!is_hit) stack = walk(cache, origin);
@@ -89,7 +89,7 @@ StackId capture(alloc::StackCache* cache, std::size_t bytes, Origin origin) noex
     case StacksOf::kAll: break;
   }
   if (cache == nullptr) return walk(nullptr, origin);
-  const StackId known = cache->find(g_process.value.tables, origin);
+  const StackId known = cache->find(origin);
   return known != alloc::kNoStack ? known : walk(cache, origin);
 }
 
@@ -118,39 +118,10 @@ Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin)
   return heap.allocate_slow(*use, bytes, alignment, birth, flags_of(t_thread, origin));
 }
 
-// The short way for a size class that is known. Null when it is not open.
-[[gnu::always_inline]] inline void* take_of_class(std::size_t bytes, unsigned size_class,
-                                                  const Origin& origin) noexcept {
-  const CacheInUse cache;
-  if (!cache) [[unlikely]]
-    return nullptr;
-  const Process& process = g_process.value;
-  alloc::StackId stack = alloc::kNoStack;
-  if (process.stacks_of == StacksOf::kAll) [[likely]] {
-    stack = cache->stacks.find(process.tables, origin);
-    if (stack == alloc::kNoStack) [[unlikely]]
-      return nullptr;
-  } else if (process.stacks_of == StacksOf::kSample) {
-    if (t_thread.until_sample <= bytes) return nullptr;
-    t_thread.until_sample -= bytes;
-  } else if (process.stacks_of == StacksOf::kAllRechecked) {
-    return nullptr;
-  }
-  return cache->take(size_class, bytes, process.heap.birth(stack));
-}
-
 }  // namespace
 
 void lock_shared_cache() noexcept { g_shared_lock.lock(); }
 void unlock_shared_cache() noexcept { g_shared_lock.unlock(); }
-
-void* allocate_traced(std::size_t bytes, Origin origin) noexcept {
-  if (bytes <= alloc::kMaxSlotBytes) [[likely]] {
-    if (void* const object = take_of_class(bytes, alloc::class_of(bytes), origin)) [[likely]]
-      return object;
-  }
-  return long_way::allocate(bytes, origin);
-}
 
 void* long_way::allocate(std::size_t bytes, Origin origin) noexcept {
   return allocate_any(bytes, alloc::kGranuleBytes, origin).object;
@@ -173,7 +144,10 @@ void* allocate_aligned(std::size_t bytes, std::size_t alignment, Origin origin) 
   if (alignment <= alloc::kGranuleBytes) return allocate(bytes, origin);
   const unsigned size_class = alloc::class_of_aligned(bytes, alignment);
   if (size_class != alloc::kLargeClass && alloc::slot_bytes(size_class) - bytes <= UINT16_MAX) {
-    if (void* const object = take_of_class(bytes, size_class, origin)) return object;
+    const CacheInUse cache;
+    if (cache) {
+      if (void* const object = take_of_class(*cache, bytes, size_class, origin)) return object;
+    }
   }
   return allocate_any(bytes, alignment, origin).object;
 }

@@ -31,9 +31,6 @@ void release(void* object, std::uint8_t family) noexcept;
 
 }  // namespace long_way
 
-// allocate() where stacks are kept.
-void* allocate_traced(std::size_t bytes, Origin origin) noexcept;
-
 void* allocate_aligned(std::size_t bytes, std::size_t alignment, Origin origin) noexcept;
 void* allocate_zeroed(std::size_t bytes, Origin origin) noexcept;
 
@@ -66,20 +63,36 @@ class CacheInUse {
   alloc::ThreadCache* cache_;
 };
 
-// Memory for the program, aligned to 16. The short way, in line where no stacks are kept; with stacks it is a call
-// away, so that the many registers it needs cost nothing here.
-[[gnu::always_inline]] inline void* allocate(std::size_t bytes, Origin origin) noexcept {
-  Process& process = g_process.value;
-  if (process.stacks_of != StacksOf::kNone) return allocate_traced(bytes, origin);
-  {
-    const CacheInUse cache;
-    if (cache && bytes <= alloc::kMaxSlotBytes) [[likely]] {
-      const alloc::Birth birth = process.heap.birth(alloc::kNoStack);
-      if (void* const object = cache->take(alloc::class_of(bytes), bytes, birth)) [[likely]]
-        return object;
-    }
+// An object of a size class that is known; null when only the long way leads to it.
+[[gnu::always_inline]] inline void* take_of_class(alloc::ThreadCache& cache, std::size_t bytes, unsigned size_class,
+                                                  const Origin& origin) noexcept {
+  const Process& process = g_process.value;
+  alloc::StackId stack = alloc::kNoStack;
+  if (process.stacks_of == StacksOf::kAll) {
+    stack = cache.stacks.find(origin);
+    if (stack == alloc::kNoStack) [[unlikely]]
+      return nullptr;
+  } else if (process.stacks_of != StacksOf::kNone) {
+    if (process.stacks_of != StacksOf::kSample || t_thread.until_sample <= bytes) return nullptr;
+    t_thread.until_sample -= bytes;
   }
-  return long_way::allocate(bytes, origin);
+  return cache.take_or_refill(size_class, bytes, process.heap.birth(stack));
+}
+
+// The short way: memory for the program, aligned to 16, or null when it is not open. Whoever calls it goes on to the
+// long way by a call that returns to the program: nothing has to be kept over that call, so the short way saves no
+// registers.
+[[gnu::always_inline]] inline void* allocate_shortly(std::size_t bytes, const Origin& origin) noexcept {
+  const CacheInUse cache;
+  if (!cache || bytes > alloc::kMaxSlotBytes) [[unlikely]]
+    return nullptr;
+  return take_of_class(*cache, bytes, alloc::class_of(bytes), origin);
+}
+
+// The same in any way that leads to it.
+inline void* allocate(std::size_t bytes, const Origin& origin) noexcept {
+  void* const object = allocate_shortly(bytes, origin);
+  return object != nullptr ? object : long_way::allocate(bytes, origin);
 }
 
 // Frees a live object of the process's heap; anything else dies with a report. `family` are the family bits

@@ -23,6 +23,10 @@ bool product_overflows(std::size_t count, std::size_t size, std::size_t& bytes) 
   return __builtin_mul_overflow(count, size, &bytes);
 }
 
+[[gnu::noinline]] void* allocate_or_enomem(std::size_t bytes, const Origin origin) noexcept {
+  return or_enomem(arenascan::api::long_way::allocate(bytes, origin));
+}
+
 [[gnu::noinline]] void* resize(void* object, std::size_t bytes, Origin origin) noexcept {
   if (object == nullptr) return or_enomem(arenascan::api::allocate(bytes, origin));
   if (bytes == 0) {  // as the C library does
@@ -38,7 +42,9 @@ bool product_overflows(std::size_t count, std::size_t size, std::size_t& bytes) 
 extern "C" {
 
 void* malloc(std::size_t size) noexcept {
-  return or_enomem(arenascan::api::allocate(size, ARENA_ORIGIN(arenascan::alloc::this_code())));
+  const Origin origin = ARENA_ORIGIN(arenascan::alloc::this_code());
+  void* const object = arenascan::api::allocate_shortly(size, origin);
+  return object != nullptr ? object : allocate_or_enomem(size, origin);
 }
 
 void* calloc(std::size_t count, std::size_t size) noexcept {

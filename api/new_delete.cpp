@@ -82,7 +82,7 @@ bool aligned_delete_array_is_ours() noexcept {
 }
 
 [[gnu::always_inline]] inline void* allocate_or_throw(size_t bytes, Origin origin) {
-  if (void* const object = arenascan::api::allocate(bytes, origin)) [[likely]]
+  if (void* const object = arenascan::api::allocate_shortly(bytes, origin)) [[likely]]
     return object;
   return allocate_or_throw(bytes, align_val_t{arenascan::alloc::kGranuleBytes}, origin);
 }

@@ -51,7 +51,7 @@ struct Thread {
 // Stands for an entry point of the allocator: asks the cache, walks as well, compares.
 [[gnu::noinline]] alloc::StackId entry(Thread& thread) {
   const alloc::Origin origin = ARENA_ORIGIN(&entry);
-  const alloc::StackId known = thread.cache.find(*thread.tables, origin);
+  const alloc::StackId known = thread.cache.find(origin);
   std::array<std::uintptr_t, alloc::kMaxFrames> frames;
   alloc::Trail trail;
   frames[0] = origin.entry_frame();
@@ -96,7 +96,7 @@ alloc::StackId call(Thread& thread, Chain chain);
 template <int kNumber>
 [[gnu::noinline]] alloc::StackId plain(Thread& thread, Chain chain) {
   const alloc::StackId found = call(thread, chain.subspan(1));
-  asm volatile("" : : : "memory");
+  asm volatile("" : : "r"(kNumber) : "memory");  // compilers merge functions that are the same
   return found;
 }
 
@@ -147,7 +147,7 @@ template <int kNumber>
 [[gnu::noinline]] std::uintptr_t way(Thread& thread, std::size_t words, std::span<const std::uintptr_t> stack,
                                      bool nested) {
   const std::uintptr_t room = impersonate(thread, words, stack, nested);
-  asm volatile("" : : : "memory");
+  asm volatile("" : : "r"(kNumber) : "memory");
   return room;
 }
 [[gnu::noinline]] std::uintptr_t lower(std::size_t by_words, Way go, Thread& thread, std::size_t words,
@@ -199,17 +199,18 @@ TEST_CASE_FIXTURE(Fixture, "the same with frame pointers alone") {
   CHECK(thread.wrong == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "a call site at one depth with a thousand histories") {
+TEST_CASE_FIXTURE(Fixture, "a call site at one depth with hundreds of histories") {
   Thread thread{&tables};
   std::vector<std::uint8_t> chain(14, 3);
   for (int round = 0; round < 3; ++round) {
-    for (unsigned history = 0; history < 1024; ++history) {
-      for (unsigned bit = 0; bit < 10; ++bit) chain[bit] = (history >> bit & 1) != 0 ? 3 : 4;
+    for (unsigned history = 0; history < 256; ++history) {
+      for (unsigned bit = 0; bit < 8; ++bit) chain[bit] = (history >> bit & 1) != 0 ? 3 : 4;
       call(thread, chain);
     }
   }
   CHECK(thread.wrong == 0);
   CHECK(thread.without_trail == 0);
+  CHECK(thread.hits > 340);  // of 512 that it has seen before
 }
 
 TEST_CASE_FIXTURE(Fixture, "what one recursion has left on the stack does not mislead the next") {
@@ -247,18 +248,4 @@ TEST_CASE_FIXTURE(Fixture, "when modules are forgotten, so is what the cache kno
   three_times();
   CHECK(thread.misses == 2);
   CHECK(thread.hits == 4);
-}
-
-TEST_CASE_FIXTURE(Fixture, "entries do not look like addresses") {
-  Thread thread{&tables};
-  run_chains(thread, 9, 2'000);
-  std::array<std::uint64_t, sizeof(alloc::StackCache) / sizeof(std::uint64_t)> words;
-  std::memcpy(words.data(), &thread.cache, sizeof(words));
-  std::size_t used = 0;
-  for (const std::uint64_t word : words) {
-    if (word == 0) continue;
-    ++used;
-    CHECK((word >> 63) == 1);
-  }
-  CHECK(used > 100);
 }

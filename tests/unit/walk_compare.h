@@ -85,7 +85,7 @@ inline void compare_cached(Tally& tally, const alloc::Origin& origin, const Fram
   std::array<std::uintptr_t, alloc::kMaxFrames + 2> whole{origin.entry_frame()};
   std::copy_n(walked.begin(), depth, whole.begin() + 1);
   const alloc::StackId stack = tables.stacks.intern({whole.data(), depth + 1});
-  if (const alloc::StackId cached = cache.find(tables, origin); cached != alloc::kNoStack) {
+  if (const alloc::StackId cached = cache.find(origin); cached != alloc::kNoStack) {
     ++tally.hits;
     if (cached != stack) ++tally.wrong_hits;
   }
