@@ -7,13 +7,15 @@
 namespace arenascan::alloc {
 namespace {
 
-// A trail that is kept: | steps << 1 | ends by fp | step | step | ... | end |
+// A trail that is kept: | steps 62, only returns, ends by fp | step | step | ... | end |
+constexpr unsigned kCountShift = 2;
 constexpr std::uint64_t kEndsByFp = 1;
+constexpr std::uint64_t kOnlyReturns = 2;  // no step compares a frame pointer
 
 // A search that has come to so many forks gives up; the stack is walked.
 constexpr int kMaxForks = 16;
 
-std::size_t step_count(const std::uintptr_t* trail) noexcept { return trail[0] >> 1; }
+std::size_t step_count(const std::uintptr_t* trail) noexcept { return trail[0] >> kCountShift; }
 TrailStep step_at(const std::uintptr_t* trail, std::size_t i) noexcept {
   return std::bit_cast<TrailStep>(trail[1 + i]);
 }
@@ -25,7 +27,10 @@ constexpr std::uintptr_t absolute(const TrailStep& step, std::uintptr_t sp) noex
 // Where the table of trails keeps this one; null when there is no room.
 const std::uintptr_t* keep(StackTable& trails, const Trail& trail) noexcept {
   std::array<std::uintptr_t, 2 + Trail::kMaxSteps> words;
-  words[0] = std::uint64_t{trail.count} << 1 | (trail.ends_by_fp ? kEndsByFp : 0);
+  const auto only_returns = [](const TrailStep& step) { return step.frame_pointer_at == TrailStep::kNone; };
+  const bool is_plain = std::all_of(trail.steps, trail.steps + trail.count, only_returns);
+  words[0] =
+      std::uint64_t{trail.count} << kCountShift | (is_plain ? kOnlyReturns : 0) | (trail.ends_by_fp ? kEndsByFp : 0);
   for (std::uint32_t i = 0; i < trail.count; ++i) words[1 + i] = std::bit_cast<std::uint64_t>(trail.steps[i]);
   std::size_t length = 1 + std::size_t{trail.count};
   if (trail.ends_by_fp) words[length++] = std::bit_cast<std::uint64_t>(trail.end);
@@ -43,7 +48,14 @@ const std::uintptr_t* keep(StackTable& trails, const Trail& trail) noexcept {
   };
   const std::uintptr_t* expected = entry.expected;
   const std::size_t count = step_count(entry.trail);
-  for (std::size_t i = entry.steps; i < count; ++i) {
+  std::size_t i = entry.steps;
+  if ((entry.trail[0] & kOnlyReturns) != 0) {
+    for (; i < count; ++i) {
+      const std::uintptr_t address = word_at(step_at(entry.trail, i).return_at);
+      if (address != *expected++) return {kWords + 2 * i + 1, address};
+    }
+  }
+  for (; i < count; ++i) {
     const TrailStep step = step_at(entry.trail, i);
     if (step.frame_pointer_at != TrailStep::kNone) {
       const std::uintptr_t fp = word_at(step.frame_pointer_at);

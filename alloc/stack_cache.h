@@ -94,7 +94,7 @@ class StackCache {
   };
 
   // A trail, made out for one frame address.
-  struct alignas(128) Entry {
+  struct alignas(64) Entry {
     std::uint64_t hash;
     const std::uintptr_t* frame;
     std::uintptr_t entry;  // entry_now()
