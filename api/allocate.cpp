@@ -21,6 +21,9 @@ namespace {
 constinit alloc::Lock g_shared_lock;
 alloc::ThreadCache* g_shared_cache = nullptr;  // g_shared_lock
 
+// Frames of a stack, the entry point's among them.
+std::size_t kept_depth() noexcept { return std::max(alloc::options().stack_depth, 1U); }
+
 StackId walk(alloc::StackCache* cache, Origin origin) noexcept {
   ThreadState& thread = t_thread;
   if (thread.capturing) return alloc::kNoStack;
@@ -31,8 +34,7 @@ StackId walk(alloc::StackCache* cache, Origin origin) noexcept {
   std::array<std::uintptr_t, alloc::kMaxFrames> frames;
   alloc::Trail trail;
   frames[0] = origin.entry_frame();
-  const std::size_t depth = options.stack_depth < 2 ? 1 : options.stack_depth;
-  const std::size_t count = 1 + alloc::unwind(origin.caller(), frames.data() + 1, depth - 1, trail, by);
+  const std::size_t count = 1 + alloc::unwind(origin.caller(), frames.data() + 1, kept_depth() - 1, trail, by);
   const StackId stack = tables.stacks.intern({frames.data(), count});
   if (cache != nullptr && count > 1) cache->remember(tables, origin, stack, trail);
   thread.capturing = false;
@@ -57,7 +59,8 @@ void recheck(StackId stack, const Origin& origin) noexcept {
   if (count % alloc::options().stack_recheck != 0 || stack == alloc::kNoStack) return;
   std::array<std::uintptr_t, alloc::kMaxFrames> frames;
   const auto kept = process.tables.stacks.frames(stack).subspan(1);
-  const std::size_t found = alloc::unwind_slow_from(origin.caller().pc, frames.data(), kept.size());
+  const std::size_t limit = std::min(frames.size(), kept_depth() - 1);
+  const std::size_t found = alloc::unwind_slow_from(origin.caller().pc, frames.data(), limit);
   process.stack_counts.checked.fetch_add(1, std::memory_order_relaxed);
   if (found > kept.size() || !std::equal(frames.begin(), frames.begin() + found, kept.begin())) {
     process.stack_counts.wrong.fetch_add(1, std::memory_order_relaxed);
