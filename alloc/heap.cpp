@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t kMinReserveBytes = std::size_t{1} << 24;
 constexpr std::size_t kMetadataStepBytes = std::size_t{1} << 18;
 constexpr std::size_t kHugePageBytes = std::size_t{1} << 21;
+constexpr unsigned kFetchesBeforePopulating = 2;
 constexpr std::size_t kGuardBytes = std::size_t{1} << 20;  // inaccessible, between user memory and the rest
 
 constexpr std::size_t round_up(std::size_t value, std::size_t unit) noexcept {
@@ -127,19 +128,27 @@ void Heap::drop_page_locked(Page& page) noexcept {
 }
 
 Page* Heap::fetch_page(ThreadCache& cache, unsigned size_class) noexcept {
-  const std::scoped_lock guard(mutex_);
-  for (ThreadCache* idle = idle_caches_; idle != nullptr; idle = idle->next_idle) {
-    if (Page* const page = idle->surrender_page_locked(size_class)) {
-      // Release: whoever finds the page in a pending list and reads its new owner sees it as the old one left it.
-      page->owner.store(&cache, std::memory_order_release);
-      return page;
-    }
-  }
   bool zeroed = false;
-  Page* const page = new_page_locked(size_class, span_pages(size_class), kPageBytes, zeroed);
-  if (page == nullptr) return nullptr;
-  page->owner.store(&cache, std::memory_order_relaxed);  // published by the map
-  map_.publish_locked(page);
+  Page* page = nullptr;
+  {
+    const std::scoped_lock guard(mutex_);
+    for (ThreadCache* idle = idle_caches_; idle != nullptr; idle = idle->next_idle) {
+      if (Page* const taken_over = idle->surrender_page_locked(size_class)) {
+        // Release: whoever finds the page in a pending list and reads its new owner sees it as the old one left it.
+        taken_over->owner.store(&cache, std::memory_order_release);
+        return taken_over;
+      }
+    }
+    page = new_page_locked(size_class, span_pages(size_class), kPageBytes, zeroed);
+    if (page == nullptr) return nullptr;
+    page->owner.store(&cache, std::memory_order_relaxed);  // published by the map
+    map_.publish_locked(page);
+  }
+  // A class that grows will fill its pages: a fault for each OS page costs several times what all of them cost at once.
+  // Objects larger than an OS page may never be touched as a whole.
+  if (cache.count_fetch(size_class) > kFetchesBeforePopulating && zeroed && slot_bytes(size_class) <= kOsPageBytes) {
+    os_populate(reinterpret_cast<void*>(page->base), page->page_count * kPageBytes);
+  }
   return page;
 }
 
@@ -183,8 +192,8 @@ Heap::Allocation Heap::allocate_large(std::size_t bytes, std::size_t alignment, 
     const std::scoped_lock guard(mutex_);
     page = new_page_locked(kLargeClass, page_count, alignment, result.zeroed);
     if (page == nullptr) return {};
-    page->used = 1;
-    page->free_bits[0] = 0;
+    page->local->used = 1;
+    page->local->free_bits()[0] = 0;
     page->large_bytes.store(bytes, std::memory_order_relaxed);
     page->annotated.store((flags & state::kPolicyMask) != 0, std::memory_order_relaxed);
     map_.publish_locked(page);
@@ -201,7 +210,7 @@ void Heap::release(ThreadCache& cache, void* object) noexcept {
     return;
   }
   page_free_local(*at.page, at.index);
-  if (at.page->used != at.page->event) return;
+  if (at.page->local->used != at.page->local->event) return;
   if (Page* const empty = cache.page_changed(*at.page)) release_page(*empty);
 }
 

@@ -82,7 +82,7 @@ class Heap {
     const std::uint8_t seen = page->states()[index].load(std::memory_order_relaxed);
     if (page->address_of(index) != address || !state::is_allocated(seen)) [[unlikely]]
       return false;
-    if (page->used - 1 == page->event) [[unlikely]]
+    if (page->local->used - 1 == page->local->event) [[unlikely]]
       return false;
     page_free_local(*page, index);
     return true;

@@ -10,7 +10,10 @@
 // A Page describes one span: a run of 64 KiB pages cut into slots of one size class, or the run of one large object.
 // It heads a metadata block; arrays with an entry for each slot follow it:
 //
-//     | Page | states 1 B | marks 1 B | records 8 B | free bits | remotely freed bits |
+//     | Page | states 1 B | marks 1 B | records 8 B | PageLocal, free bits | PageRemote, remotely freed bits |
+//
+// What the owner writes with every call, what other threads write, and what is only read lie in cache lines of their
+// own: a line that two threads write in turn costs as much as the rest of a free together.
 //
 // Invariants
 //   1. used + free bits set == capacity, seen from the owner between two operations: slots that hold an object, that
@@ -35,6 +38,7 @@
 namespace arenascan::alloc {
 
 class ThreadCache;
+struct Page;
 
 // State of a slot: the low two bits say whether it holds an object, the rest is what the user decided about it.
 // Writers: the owner and freeing threads (plain stores), annotations (compare-and-swap, so that a policy never revives
@@ -91,22 +95,49 @@ struct Record {
   }
 };
 
+// What the owner of a page counts, in front of its free bits.
+struct PageLocal {
+  std::uint32_t used = 0;
+  std::uint32_t event = 0;  // value of `used` at which a free needs the slow path: 0, or, when the page is full, less
+                            // than its capacity
+  [[nodiscard]] std::uint64_t* free_bits() noexcept { return reinterpret_cast<std::uint64_t*>(this + 1); }
+  [[nodiscard]] const std::uint64_t* free_bits() const noexcept {
+    return reinterpret_cast<const std::uint64_t*>(this + 1);
+  }
+};
+
+// What frees by other threads leave behind, in front of the bits of their slots.
+struct PageRemote {
+  // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises
+  // it from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
+  // leaves the list when that makes 0. So a page is pushed once, no free is forgotten, and a page whose `used` is 0 is
+  // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
+  std::atomic<std::uint32_t> pending{0};
+  Page* next_pending = nullptr;  // written by the pusher, read by whoever empties the list
+
+  // Set by other threads (release), taken by the owner (acquire).
+  [[nodiscard]] std::atomic<std::uint64_t>* bits() noexcept {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1);
+  }
+  [[nodiscard]] const std::atomic<std::uint64_t>* bits() const noexcept {
+    return reinterpret_cast<const std::atomic<std::uint64_t>*>(this + 1);
+  }
+};
+
 struct alignas(64) Page {
-  // One cache line: all that a free by the owner reads and writes of the descriptor.
-  // What does not change is written when the span is set up, before it is published in the page map.
+  // One cache line: all of the descriptor that frees and the scanner read. But for the owner, nothing changes after the
+  // span is set up and published in the page map.
   std::uintptr_t base = 0;
   std::uint64_t reciprocal = 0;  // 0 for a large object: every address has index 0
   std::size_t slot_bytes = 0;
-  std::uint64_t* free_bits = nullptr;  // the owner's
   std::atomic<std::uint64_t>* records = nullptr;
+  PageLocal* local = nullptr;
+  PageRemote* remote = nullptr;
 
   // The cache that owns this page. Writer: the owner, or the heap's lock holder while the cache is idle. Readers: all
   // frees, relaxed: a thread that reads its own cache here is the owner, any other value means "not mine".
   std::atomic<ThreadCache*> owner{nullptr};
 
-  std::uint32_t used = 0;   // the owner's
-  std::uint32_t event = 0;  // the owner's: value of `used` at which a free needs the slow path: 0, or, when the page is
-                            // full, capacity - 1
   std::uint32_t capacity = 0;
   std::uint32_t size_class = kLargeClass;
 
@@ -121,20 +152,11 @@ struct alignas(64) Page {
   // a flag (relaxed, before the flag's release), cleared at set-up only.
   std::atomic<bool> annotated{false};
 
-  // Frees by other threads that the owner has not drained yet, counted before their remote bit is set. Whoever raises
-  // it from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
-  // leaves the list when that makes 0. So a page is pushed once, no free is forgotten, and a page whose `used` is 0 is
-  // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
-  std::atomic<std::uint32_t> pending{0};
-
   Page* next = nullptr;  // partial list of the cache; free list of metadata blocks
   Page* prev = nullptr;
-  std::atomic<std::uint64_t>* remote_bits = nullptr;  // set by other threads (release), taken by the owner (acquire)
 
   // Exact size of a large object (slacks are too narrow); writer: its allocator and realloc; readers: scanner. Relaxed.
   std::atomic<std::size_t> large_bytes{0};
-
-  Page* next_pending = nullptr;  // written by the pusher, read by whoever empties the list
 
   [[nodiscard]] std::atomic<std::uint8_t>* states() noexcept {
     return reinterpret_cast<std::atomic<std::uint8_t>*>(this + 1);

@@ -87,6 +87,11 @@ void os_decommit(void* memory, std::size_t bytes) noexcept {
   madvise(memory, bytes, MADV_DONTNEED);
 }
 
+void os_populate(void* memory, std::size_t bytes) noexcept {
+  const ErrnoKeeper keeper;
+  madvise(memory, bytes, MADV_POPULATE_WRITE);
+}
+
 void os_prefer_huge_pages(void* memory, std::size_t bytes) noexcept {
   const ErrnoKeeper keeper;
   madvise(memory, bytes, MADV_HUGEPAGE);

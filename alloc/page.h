@@ -66,8 +66,8 @@ inline void page_publish(Page& page, std::uint32_t index, const Record& record, 
 // `event`, the page needs attention: it became empty, or it was full. Owner only.
 inline void page_free_local(Page& page, std::uint32_t index) noexcept {
   page.states()[index].store(state::kFree, std::memory_order_relaxed);
-  page.free_bits[index / 64] |= std::uint64_t{1} << (index % 64);
-  --page.used;
+  page.local->free_bits()[index / 64] |= std::uint64_t{1} << (index % 64);
+  --page.local->used;
 }
 
 }  // namespace arenascan::alloc

@@ -45,7 +45,7 @@ bool ThreadCache::refill(unsigned size_class) noexcept {
   Cursor& cursor = cursors_[size_class];
   if (cursor.page != nullptr) {
     if (advance(cursor)) return true;
-    cursor.page->event = event_when_full(*cursor.page);
+    cursor.page->local->event = event_when_full(*cursor.page);
     cursor.page = nullptr;
   }
   drain_pending();
@@ -62,17 +62,17 @@ void* ThreadCache::refill_and_take(unsigned size_class, std::size_t requested_by
 
 void ThreadCache::adopt(Page& page) noexcept {
   Cursor& cursor = cursors_[page.size_class];
-  page.event = 0;
+  page.local->event = 0;
   cursor.page = &page;
   ARENA_CHECK(advance(cursor));
 }
 
 Page* ThreadCache::page_changed(Page& page) noexcept {
-  if (page.event != 0) {  // it was full: its slots can be taken again
-    page.event = 0;
+  if (page.local->event != 0) {  // it was full: its slots can be taken again
+    page.local->event = 0;
     list(page);
   }
-  if (page.used != 0 || cursors_[page.size_class].page == &page) return nullptr;
+  if (page.local->used != 0 || cursors_[page.size_class].page == &page) return nullptr;
   // Empty. One empty page a class stays for the next burst.
   const PageList& pages = partial_[page.size_class];
   if (pages.oldest == pages.youngest) return nullptr;
@@ -83,7 +83,7 @@ Page* ThreadCache::page_changed(Page& page) noexcept {
 void ThreadCache::push_pending(Page& page) noexcept {
   Page* head = pending_.load(std::memory_order_relaxed);
   do {
-    page.next_pending = head;
+    page.remote->next_pending = head;
   } while (!pending_.compare_exchange_weak(head, &page, std::memory_order_release, std::memory_order_relaxed));
 }
 
@@ -91,14 +91,14 @@ void ThreadCache::drain_pending() noexcept {
   if (pending_.load(std::memory_order_relaxed) == nullptr) return;
   Page* page = pending_.exchange(nullptr, std::memory_order_acquire);
   while (page != nullptr) {
-    Page* const next = page->next_pending;
+    Page* const next = page->remote->next_pending;
     ThreadCache* const owner = page->owner.load(std::memory_order_acquire);
     if (owner != this) {
       owner->push_pending(*page);  // it changed hands while it waited here
     } else if (!page_drain_remote(*page)) {
       push_pending(*page);
-    } else if (page->event != 0 && page->used <= page->event) {
-      page->event = 0;
+    } else if (page->local->event != 0 && page->local->used <= page->local->event) {
+      page->local->event = 0;
       list(*page);
     }
     page = next;
@@ -109,10 +109,10 @@ void ThreadCache::put_back_all() noexcept {
   for (Cursor& cursor : cursors_) {
     if (cursor.page == nullptr) continue;
     page_put_back(*cursor.page, {cursor.bits, cursor.first});
-    if (cursor.page->used < cursor.page->capacity) {
+    if (cursor.page->local->used < cursor.page->capacity) {
       list(*cursor.page);
     } else {
-      cursor.page->event = event_when_full(*cursor.page);
+      cursor.page->local->event = event_when_full(*cursor.page);
     }
     cursor = {};
   }
@@ -128,7 +128,7 @@ Page* ThreadCache::surrender_page_locked(unsigned size_class) noexcept {
 Page* ThreadCache::surrender_empty_page() noexcept {
   for (const PageList& pages : partial_) {
     for (Page* page = pages.oldest; page != nullptr; page = page->next) {
-      if (page->used != 0) continue;
+      if (page->local->used != 0) continue;
       unlist(*page);
       return page;
     }

@@ -86,6 +86,9 @@ class ThreadCache {
   // Takes an empty page that is not current out of this cache; null when there is none.
   Page* surrender_empty_page() noexcept;
 
+  // How many fresh pages of the class this cache has been given, this one included.
+  unsigned count_fetch(unsigned size_class) noexcept { return ++fetches_[size_class]; }
+
   // What is set aside of a page that this cache owns.
   [[nodiscard]] GrabbedSlots grabbed(const Page& page) const noexcept;
 
@@ -118,6 +121,7 @@ class ThreadCache {
   Cursor cursors_[kClassCount];
   PageList partial_[kClassCount];
   std::atomic<Page*> pending_{nullptr};
+  unsigned fetches_[kClassCount] = {};
 
  public:
   ThreadCache* next_idle = nullptr;  // heap's lock

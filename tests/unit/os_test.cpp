@@ -1,8 +1,10 @@
 // The operating system's contract, and text without allocation.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -31,6 +33,26 @@ TEST_CASE("reserved memory is aligned, committed memory zero, decommitted memory
   CHECK(os_reserve(std::size_t{1} << 60, kOsPageBytes) == nullptr);
   CHECK(!os_commit(reinterpret_cast<void*>(kOsPageBytes), kOsPageBytes));
   CHECK(errno == 4711);
+}
+
+TEST_CASE("populated memory is resident before it is touched, and zero") {
+  constexpr std::size_t kPages = 16;
+  void* const memory = os_reserve(kPages * kOsPageBytes, kOsPageBytes);
+  REQUIRE(memory != nullptr);
+  REQUIRE(os_commit(memory, kPages * kOsPageBytes));
+  const bool is_possible = madvise(memory, kOsPageBytes, MADV_POPULATE_WRITE) == 0;
+  errno = 4711;
+  os_populate(memory, kPages * kOsPageBytes);
+  CHECK(errno == 4711);
+  std::array<unsigned char, kPages> resident{};
+  REQUIRE(mincore(memory, kPages * kOsPageBytes, resident.data()) == 0);
+  if (is_possible) {
+    for (const unsigned char page : resident) CHECK((page & 1) == 1);
+  } else {
+    MESSAGE("this kernel cannot populate (Linux before 5.14): residency was not checked");
+  }
+  CHECK(*static_cast<const unsigned char*>(memory) == 0);
+  os_release(memory, kPages * kOsPageBytes);
 }
 
 TEST_CASE("files are read and written whole, failures are told without errno") {

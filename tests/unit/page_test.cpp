@@ -18,16 +18,16 @@ TEST_CASE("a page stays in the pending list until the last free that has begun i
   }
   alloc::Page& page = *objects[0].page;
   REQUIRE(objects[2].page == &page);
-  const std::uint32_t used = page.used;
+  const std::uint32_t used = page.local->used;
 
   CHECK(alloc::page_free_remote(page, objects[0].index));  // the first one pushes the page
   CHECK(!alloc::page_free_remote(page, objects[1].index));
-  ++page.pending;  // a third has counted itself and not set its bit yet
+  ++page.remote->pending;  // a third has counted itself and not set its bit yet
   CHECK(!alloc::page_drain_remote(page));
-  CHECK(page.used == used - 2);
+  CHECK(page.local->used == used - 2);
   CHECK(!alloc::page_free_remote(page, objects[2].index));
-  --page.pending;  // counted twice now
+  --page.remote->pending;  // counted twice now
   CHECK(alloc::page_drain_remote(page));
-  CHECK(page.used == used - 3);
+  CHECK(page.local->used == used - 3);
   heap.destroy();
 }
