@@ -86,7 +86,8 @@ struct Record {
   Birth birth;
   std::uint16_t slack = 0;
 
-  [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
+  [[nodiscard]] constexpr std::uint64_t pack() const noexcept { return pack(birth, slack); }
+  static constexpr std::uint64_t pack(const Birth& birth, std::size_t slack) noexcept {  // slack: below 2^16
     return std::uint64_t{birth.stack} << 32 | std::uint64_t{birth.stamp} << 16 | slack;
   }
   static constexpr Record unpack(std::uint64_t word) noexcept {

@@ -69,11 +69,14 @@ inline constexpr auto kClassTable = [] {
   return table;  // entry 0 stays class 0: a request of no bytes gets the smallest slot
 }();
 
+// The class of a request of 0 to kTableBytes bytes.
+inline unsigned class_of_small(std::size_t bytes) noexcept {
+  return kClassTable[(bytes + kGranuleBytes - 1) / kGranuleBytes];
+}
+
 // The class of a request of 0 to kMaxSlotBytes bytes.
 inline unsigned class_of(std::size_t bytes) noexcept {
-  if (bytes <= kTableBytes) [[likely]]
-    return kClassTable[(bytes + kGranuleBytes - 1) / kGranuleBytes];
-  return class_of_slow(bytes);
+  return bytes <= kTableBytes ? class_of_small(bytes) : class_of_slow(bytes);
 }
 
 // The smallest class whose slots hold `bytes` and are aligned to `alignment`, or kLargeClass.

@@ -90,7 +90,7 @@ const StackCache::Entry* StackCache::follow(std::uint64_t& hash, const Origin& o
   return nullptr;
 }
 
-StackId StackCache::search(std::uint64_t hash, const Origin& origin) const noexcept {
+StackId StackCache::search(std::uint64_t hash, Origin origin) const noexcept {
   const Entry* const found = follow(hash, origin);
   return found == nullptr ? kNoStack : found->stack;
 }
@@ -134,7 +134,6 @@ void StackCache::remember(StackTables& tables, const Origin& origin, StackId sta
   entry.steps = static_cast<std::uint16_t>(i);
   entry.expected = expected;
   entry.stack = stack;
-  entry.entry = entry_now(origin);
   entry.frame = origin.frame;
   entry.hash = hash;
 }

@@ -95,11 +95,10 @@ class StackCache {
 
   // A trail, made out for one frame address.
   struct alignas(64) Entry {
-    std::uint64_t hash;
+    std::uint64_t hash;  // of the way to it
     const std::uintptr_t* frame;
-    std::uintptr_t entry;  // entry_now()
     StackId stack;
-    std::uint16_t count;             // words to compare
+    std::uint16_t count;             // words to compare, at least one
     std::uint16_t steps;             // of the trail, that they stand for
     const std::uintptr_t* trail;     // null: there is no more to compare
     const std::uintptr_t* expected;  // return address of the step behind them
@@ -107,15 +106,13 @@ class StackCache {
     std::uintptr_t word[kWords];
   };
 
-  // A module that is gone may make place for another whose code has the same addresses.
-  [[gnu::always_inline]] static std::uintptr_t entry_now(const Origin& origin) noexcept {
-    return reinterpret_cast<std::uintptr_t>(origin.entry) +
-           (std::uint64_t{g_module_generation.load(std::memory_order_relaxed)} << 48);
-  }
-
-  // Addresses differ in their lower halves; the highest bits of the product depend on all of them.
+  // Addresses differ in their lower halves; the highest bits of the product depend on all of them. An odd factor loses
+  // nothing: of one caller and one frame, the entry points (which lie within 4 MiB of each other) and the generations
+  // (a module that is gone may make place for another whose code has the same addresses) all have hashes of their own.
   [[gnu::always_inline]] static std::uint64_t hash_of(const Origin& origin) noexcept {
-    return (origin.frame[1] + (reinterpret_cast<std::uintptr_t>(origin.frame) << 21) + (entry_now(origin) << 42)) *
+    return (origin.frame[1] + g_module_generation.load(std::memory_order_relaxed) +
+            (reinterpret_cast<std::uintptr_t>(origin.frame) << 21) +
+            (reinterpret_cast<std::uintptr_t>(origin.entry) << 42)) *
            kGoldenRatio;
   }
   static std::uint64_t hash_of_fork(std::uint64_t hash, const Fork& fork) noexcept;
@@ -123,16 +120,18 @@ class StackCache {
   // A set's entries, newest first.
   [[nodiscard]] const Entry* set_of(std::uint64_t hash) const noexcept { return sets_[hash >> (64 - kSetBits)]; }
   [[gnu::always_inline]] static bool is_for(const Entry& entry, std::uint64_t hash, const Origin& origin) noexcept {
-    return entry.hash == hash && entry.frame == origin.frame && entry.entry == entry_now(origin);
+    return entry.hash == hash && entry.frame == origin.frame;
   }
 
   // Stacks belong to running code: out of the sanitizers' sight. One word's place follows from those before it: none is
   // read that a walk would not read.
   [[gnu::always_inline, gnu::no_sanitize_address]] static Fork fork_from(const Entry& entry) noexcept {
-    for (std::size_t i = 0; i < entry.count; ++i) {
+    const std::size_t count = entry.count;
+    std::size_t i = 0;
+    do {
       const std::uintptr_t word = entry.frame[entry.at[i]];
       if (word != entry.word[i]) return {i, word};
-    }
+    } while (++i != count);
     return entry.trail == nullptr ? Fork{} : fork_from_rest(entry);
   }
   static Fork fork_from_rest(const Entry& entry) noexcept;
@@ -140,7 +139,7 @@ class StackCache {
   // Goes from fork to fork, beginning at `hash`: to the entry that holds, or, when it returns null, to the place, then
   // in `hash`, where one is missing.
   const Entry* follow(std::uint64_t& hash, const Origin& origin) const noexcept;
-  [[gnu::noinline]] StackId search(std::uint64_t hash, const Origin& origin) const noexcept;
+  [[gnu::noinline]] StackId search(std::uint64_t hash, Origin origin) const noexcept;
 
   static constexpr std::uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;
 

@@ -56,10 +56,6 @@ bool ThreadCache::refill(unsigned size_class) noexcept {
   return true;
 }
 
-void* ThreadCache::refill_and_take(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept {
-  return refill(size_class) ? take(size_class, requested_bytes, birth) : nullptr;
-}
-
 void ThreadCache::adopt(Page& page) noexcept {
   Cursor& cursor = cursors_[page.size_class];
   page.local->event = 0;

@@ -43,26 +43,25 @@ class ThreadCache {
     Cursor& cursor = cursors_[size_class];
     if (cursor.bits == 0) [[unlikely]]
       return nullptr;
-    const auto i = static_cast<std::uint64_t>(std::countr_zero(cursor.bits));
+    const auto i = static_cast<unsigned>(std::countr_zero(cursor.bits));
     cursor.bits &= cursor.bits - 1;
     std::uintptr_t address = cursor.base + i * cursor.slot_bytes;
     asm volatile("" : "+r"(address));
     if (address == 0) __builtin_unreachable();
-    const Record record{birth, static_cast<std::uint16_t>(cursor.slot_bytes - requested_bytes)};
-    cursor.records[i].store(record.pack(), std::memory_order_relaxed);
+    cursor.records[i].store(Record::pack(birth, cursor.slot_bytes - requested_bytes), std::memory_order_relaxed);
     cursor.states[i].store(state::kAllocated, std::memory_order_release);
     return reinterpret_cast<void*>(address);
   }
 
   // The same; null means that this cache has no free slot of the class: adopt() a page and go on.
   void* take_or_refill(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept {
-    if (cursors_[size_class].bits == 0) [[unlikely]]
-      return refill_and_take(size_class, requested_bytes, birth);
+    if (cursors_[size_class].bits == 0 && !refill(size_class)) [[unlikely]]
+      return nullptr;
     return take(size_class, requested_bytes, birth);
   }
 
   // Sets free slots of `size_class` aside, from what this cache has. False: it has none, adopt() a page and go on.
-  bool refill(unsigned size_class) noexcept;
+  [[gnu::noinline]] bool refill(unsigned size_class) noexcept;
 
   // Makes `page`, which has free slots and is this cache's by now, the current one of its class, whose cursor is empty.
   void adopt(Page& page) noexcept;
@@ -113,7 +112,6 @@ class ThreadCache {
     Page* youngest = nullptr;
   };
 
-  [[gnu::noinline]] void* refill_and_take(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept;
   static bool advance(Cursor& cursor) noexcept;
   void list(Page& page) noexcept;
   void unlist(Page& page) noexcept;

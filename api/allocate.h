@@ -68,7 +68,7 @@ class CacheInUse {
                                                   const Origin& origin) noexcept {
   const Process& process = g_process.value;
   alloc::StackId stack = alloc::kNoStack;
-  if (process.stacks_of == StacksOf::kAll) {
+  if (process.stacks_of == StacksOf::kAll) [[likely]] {
     stack = cache.stacks.find(origin);
     if (stack == alloc::kNoStack) [[unlikely]]
       return nullptr;
@@ -84,9 +84,9 @@ class CacheInUse {
 // registers.
 [[gnu::always_inline]] inline void* allocate_shortly(std::size_t bytes, const Origin& origin) noexcept {
   const CacheInUse cache;
-  if (!cache || bytes > alloc::kMaxSlotBytes) [[unlikely]]
+  if (!cache || bytes > alloc::kTableBytes) [[unlikely]]
     return nullptr;
-  return take_of_class(*cache, bytes, alloc::class_of(bytes), origin);
+  return take_of_class(*cache, bytes, alloc::class_of_small(bytes), origin);
 }
 
 // The same in any way that leads to it.
