@@ -21,8 +21,8 @@ const std::uint8_t* plain(const std::atomic<std::uint8_t>* bytes) noexcept {
   return reinterpret_cast<const std::uint8_t*>(bytes);
 }
 
-[[gnu::no_sanitize_thread]] std::uint64_t white_mask_sse2(const std::uint8_t* states, const std::uint8_t* marks,
-                                                          Epoch epoch) noexcept {
+[[gnu::no_sanitize_thread]] std::uint64_t by_sse2(const std::uint8_t* states, const std::uint8_t* marks,
+                                                  Epoch epoch) noexcept {
   const __m128i occupancy = _mm_set1_epi8(alloc::state::kOccupancyMask);
   const __m128i allocated = _mm_set1_epi8(alloc::state::kAllocated);
   const __m128i epoch_bits = _mm_set1_epi8(kMarkEpochBits);
@@ -39,9 +39,9 @@ const std::uint8_t* plain(const std::atomic<std::uint8_t>* bytes) noexcept {
   return mask;
 }
 
-[[gnu::target("avx2"), gnu::no_sanitize_thread]] std::uint64_t white_mask_avx2(const std::uint8_t* states,
-                                                                               const std::uint8_t* marks,
-                                                                               Epoch epoch) noexcept {
+[[gnu::target("avx2"), gnu::no_sanitize_thread]] std::uint64_t by_avx2(const std::uint8_t* states,
+                                                                       const std::uint8_t* marks,
+                                                                       Epoch epoch) noexcept {
   const __m256i occupancy = _mm256_set1_epi8(alloc::state::kOccupancyMask);
   const __m256i allocated = _mm256_set1_epi8(alloc::state::kAllocated);
   const __m256i epoch_bits = _mm256_set1_epi8(kMarkEpochBits);
@@ -61,9 +61,12 @@ const std::uint8_t* plain(const std::atomic<std::uint8_t>* bytes) noexcept {
 }  // namespace
 
 std::uint64_t white_mask(const Page& page, std::uint32_t first, Epoch epoch) noexcept {
-  const std::uint8_t* const states = plain(page.states()) + first;
-  const std::uint8_t* const marks = plain(page.marks()) + first;
-  return __builtin_cpu_supports("avx2") ? white_mask_avx2(states, marks, epoch) : white_mask_sse2(states, marks, epoch);
+  if (!__builtin_cpu_supports("avx2")) return white_mask_sse2(page, first, epoch);
+  return by_avx2(plain(page.states()) + first, plain(page.marks()) + first, epoch);
+}
+
+std::uint64_t white_mask_sse2(const Page& page, std::uint32_t first, Epoch epoch) noexcept {
+  return by_sse2(plain(page.states()) + first, plain(page.marks()) + first, epoch);
 }
 
 bool find_white(alloc::HeapView heap, Epoch epoch, OrphanList& found) noexcept {

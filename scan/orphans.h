@@ -61,8 +61,10 @@ void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;
 // is no longer there. `marker` knows which ranges cannot be read.
 [[nodiscard]] bool look(Orphan& orphan, const Marker& marker) noexcept;
 
-// The bits of the slots `first` to `first + 63` of a page that are white. By vector compare; `first` is a multiple
-// of 64.
+// The bits of the slots `first` to `first + 63` of a page that are white; `first` is a multiple of 64. By vector
+// compare: 32 slots at a time where the processor has AVX2, else 16, which every x86-64 can (and tests call by its own
+// name).
 std::uint64_t white_mask(const alloc::Page& page, std::uint32_t first, Epoch epoch) noexcept;
+std::uint64_t white_mask_sse2(const alloc::Page& page, std::uint32_t first, Epoch epoch) noexcept;
 
 }  // namespace arenascan::scan

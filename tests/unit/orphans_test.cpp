@@ -74,6 +74,7 @@ TEST_CASE_FIXTURE(Fixture, "white is allocated and of another epoch, whatever th
         expected |= std::uint64_t{white} << i;
       }
       REQUIRE(scan::white_mask(page, first, epoch) == expected);
+      REQUIRE(scan::white_mask_sse2(page, first, epoch) == expected);
     }
   }
   for (std::uint32_t i = 0; i < 128; ++i) page.states()[i].store(i == 0 ? 1 : 0, std::memory_order_relaxed);
