@@ -46,9 +46,9 @@ Extent extent_of(unsigned size_class) noexcept {
   const auto whole_lines = [](std::size_t bytes) {
     return static_cast<std::uint32_t>((bytes + 63) & ~std::size_t{63});
   };
-  e.local = whole_lines(e.records + 8 * e.capacity);
-  e.remote = whole_lines(e.local + sizeof(PageLocal) + 8 * e.words);
-  e.end = whole_lines(e.remote + sizeof(PageRemote) + 8 * e.words);
+  e.local = whole_lines(e.records + sizeof(std::uint64_t) * e.capacity);
+  e.remote = whole_lines(e.local + sizeof(PageLocal) + sizeof(std::uint64_t) * e.words);
+  e.end = whole_lines(e.remote + sizeof(PageRemote) + sizeof(std::uint64_t) * e.words);
   return e;
 }
 
