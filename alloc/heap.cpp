@@ -166,7 +166,7 @@ Heap::Allocation Heap::allocate_slow(ThreadCache& cache, std::size_t bytes, std:
     return allocate_large(bytes, std::max(alignment, kPageBytes), birth, flags);
   }
   for (;;) {
-    if (void* const object = cache.take_or_refill(size_class, bytes, birth)) {
+    if (void* const object = cache.take(size_class, bytes, birth)) {
       if (flags != 0) set_flags(object, flags);
       return {object, false};
     }

@@ -126,8 +126,8 @@ struct PageRemote {
 };
 
 struct alignas(64) Page {
-  // One cache line: all of the descriptor that frees and the scanner read. But for the owner, nothing changes after the
-  // span is set up and published in the page map.
+  // One cache line: all of the descriptor that a free reads, and the mark of a small object. But for the owner, nothing
+  // in it changes after the span is set up and published in the page map.
   std::uintptr_t base = 0;
   std::uint64_t reciprocal = 0;  // 0 for a large object: every address has index 0
   std::size_t slot_bytes = 0;

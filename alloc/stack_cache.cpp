@@ -12,7 +12,7 @@ constexpr unsigned kCountShift = 2;
 constexpr std::uint64_t kEndsByFp = 1;
 constexpr std::uint64_t kOnlyReturns = 2;  // no step compares a frame pointer
 
-// A search that has come to so many forks gives up; the stack is walked.
+// A way with so many forks is given up: the stack is walked and becomes the first of its site, where a new tree begins.
 constexpr int kMaxForks = 16;
 
 std::size_t step_count(const std::uintptr_t* trail) noexcept { return trail[0] >> kCountShift; }
@@ -87,6 +87,7 @@ const StackCache::Entry* StackCache::follow(std::uint64_t& hash, const Origin& o
     if (fork.is_none()) return found;
     hash = hash_of_fork(hash, fork);
   }
+  hash = hash_of(origin);
   return nullptr;
 }
 

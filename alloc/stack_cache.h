@@ -7,7 +7,8 @@
 //                                                    +--> walk, intern the stack, remember here what the walk read
 //
 // An entry is only a hint; whether it holds is decided by its trail (trail.h): every word that a walk would read is
-// compared. So a hit cannot name another stack than a walk would.
+// compared. So a hit cannot name another stack than a walk would. (Of what is not on the stack, the entry point and the
+// generation of the modules, 64 bits of hash are compared.)
 //
 // Many stacks may lead to one call site at one depth (a wrapper around malloc). The first of them is found by the site;
 // the others by where, and with which word, they fork off from an entry that was tried before: a search visits as many
@@ -137,7 +138,7 @@ class StackCache {
   static Fork fork_from_rest(const Entry& entry) noexcept;
 
   // Goes from fork to fork, beginning at `hash`: to the entry that holds, or, when it returns null, to the place, then
-  // in `hash`, where one is missing.
+  // in `hash`, where a new one belongs.
   const Entry* follow(std::uint64_t& hash, const Origin& origin) const noexcept;
   [[gnu::noinline]] StackId search(std::uint64_t hash, Origin origin) const noexcept;
 

@@ -35,13 +35,14 @@ class ThreadCache {
   ThreadCache(const ThreadCache&) = delete;
   ThreadCache& operator=(const ThreadCache&) = delete;
 
-  // A new object of `requested_bytes` in a slot of `size_class`; null means: refill.
+  // A new object of `requested_bytes` in a slot of `size_class`; null means that this cache has no free slot of the
+  // class: adopt() a page and go on.
   //
   // The address is made opaque before the state becomes kAllocated, so the compiler has to have it in a register or on
   // the stack from then on: a thread that is stopped anywhere in here either has no object yet or holds a root to it.
   void* take(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept {
     Cursor& cursor = cursors_[size_class];
-    if (cursor.bits == 0) [[unlikely]]
+    if (cursor.bits == 0 && !refill(size_class)) [[unlikely]]
       return nullptr;
     const auto i = static_cast<unsigned>(std::countr_zero(cursor.bits));
     cursor.bits &= cursor.bits - 1;
@@ -52,16 +53,6 @@ class ThreadCache {
     cursor.states[i].store(state::kAllocated, std::memory_order_release);
     return reinterpret_cast<void*>(address);
   }
-
-  // The same; null means that this cache has no free slot of the class: adopt() a page and go on.
-  void* take_or_refill(unsigned size_class, std::size_t requested_bytes, Birth birth) noexcept {
-    if (cursors_[size_class].bits == 0 && !refill(size_class)) [[unlikely]]
-      return nullptr;
-    return take(size_class, requested_bytes, birth);
-  }
-
-  // Sets free slots of `size_class` aside, from what this cache has. False: it has none, adopt() a page and go on.
-  [[gnu::noinline]] bool refill(unsigned size_class) noexcept;
 
   // Makes `page`, which has free slots and is this cache's by now, the current one of its class, whose cursor is empty.
   void adopt(Page& page) noexcept;
@@ -112,6 +103,8 @@ class ThreadCache {
     Page* youngest = nullptr;
   };
 
+  // Sets free slots of `size_class` aside, from what this cache has. False: it has none.
+  [[gnu::noinline]] bool refill(unsigned size_class) noexcept;
   static bool advance(Cursor& cursor) noexcept;
   void list(Page& page) noexcept;
   void unlist(Page& page) noexcept;

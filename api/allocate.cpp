@@ -123,6 +123,14 @@ Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin)
 
 }  // namespace
 
+void* take_between_samples(alloc::ThreadCache& cache, std::size_t bytes, unsigned size_class) noexcept {
+  ThreadState& thread = t_thread;
+  if (thread.until_sample <= bytes) return nullptr;
+  void* const object = cache.take(size_class, bytes, g_process.value.heap.birth(alloc::kNoStack));
+  if (object != nullptr) thread.until_sample -= bytes;  // else the long way counts them
+  return object;
+}
+
 void lock_shared_cache() noexcept { g_shared_lock.lock(); }
 void unlock_shared_cache() noexcept { g_shared_lock.unlock(); }
 

@@ -1,7 +1,7 @@
 // Allocating and freeing for the program: the short way, in line, and the door to the long one.
 //
-//     short way   the thread's cache is ready, the size is small, the stack is one that the cache knows, and a slot is
-//                 set aside: some thirty instructions without a call
+//     short way   the thread's cache is ready, the size is in the table of classes, the stack is one that the cache
+//                 knows, and the cache has a slot: in line, nearly always without a call
 //     long way    anything else: the first allocation of a thread, new pages, new stacks, large sizes and alignments,
 //                 options that ask for more (allocate.cpp)
 //
@@ -63,6 +63,9 @@ class CacheInUse {
   alloc::ThreadCache* cache_;
 };
 
+// What take_of_class() gives between two samples (StacksOf::kSample).
+void* take_between_samples(alloc::ThreadCache& cache, std::size_t bytes, unsigned size_class) noexcept;
+
 // An object of a size class that is known; null when only the long way leads to it.
 [[gnu::always_inline]] inline void* take_of_class(alloc::ThreadCache& cache, std::size_t bytes, unsigned size_class,
                                                   const Origin& origin) noexcept {
@@ -73,15 +76,12 @@ class CacheInUse {
     if (stack == alloc::kNoStack) [[unlikely]]
       return nullptr;
   } else if (process.stacks_of != StacksOf::kNone) {
-    if (process.stacks_of != StacksOf::kSample || t_thread.until_sample <= bytes) return nullptr;
-    t_thread.until_sample -= bytes;
+    return process.stacks_of == StacksOf::kSample ? take_between_samples(cache, bytes, size_class) : nullptr;
   }
-  return cache.take_or_refill(size_class, bytes, process.heap.birth(stack));
+  return cache.take(size_class, bytes, process.heap.birth(stack));
 }
 
-// The short way: memory for the program, aligned to 16, or null when it is not open. Whoever calls it goes on to the
-// long way by a call that returns to the program: nothing has to be kept over that call, so the short way saves no
-// registers.
+// Memory for the program, aligned to 16, by the short way; null when that is not open.
 [[gnu::always_inline]] inline void* allocate_shortly(std::size_t bytes, const Origin& origin) noexcept {
   const CacheInUse cache;
   if (!cache || bytes > alloc::kTableBytes) [[unlikely]]

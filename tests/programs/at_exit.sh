@@ -84,6 +84,16 @@ for options in stacks=off stack_sample_bytes=1000000000; do
   check "$options: the leak is found all the same" [ "$status" -eq 23 ]
   check "$options: no stack" grep -q '^    (no stack)$' err
 done
+cat >sampled.cpp <<'CPP'
+#include <cstdlib>
+[[gnu::noinline]] void lose() { volatile char* p = static_cast<char*>(std::malloc(8000)); p[0] = 1; }
+int main() { for (int i = 0; i < 20000; ++i) lose(); }
+CPP
+"$cxx" -O1 -g -fno-optimize-sibling-calls sampled.cpp -o sampled || exit 1
+ARENASCAN_OPTIONS=stack_sample_bytes=65536 preloaded ./sampled >out 2>err
+sampled=$(awk '/^Direct leak of/ { objects = $7 } / in lose\(\) / { sum += objects } END { print sum + 0 }' err)
+# A sample is due after 65536 bytes and half an object on average, 2301 in all; their deviation is 28.
+check "one in 65536 bytes is sampled, not $sampled of 20000 objects" [ "$sampled" -ge 2160 -a "$sampled" -le 2440 ]
 ARENASCAN_OPTIONS=stack_recheck=1:at_exit=0 preloaded ./leaky >out 2>err
 check "stack_recheck counts" grep -Eq '^arenascan: stacks: [0-9]+ known, [0-9]+ walked; of [1-9][0-9]* walked again 0 were wrong$' err
 
