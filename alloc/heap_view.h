@@ -87,6 +87,15 @@ class HeapView {
     return true;
   }
 
+  // The page that holds `word`, which lies in range(), and its number; of a span of several 64 KiB pages all have the
+  // number of the first. Null: none does, or it was never handed out.
+  [[nodiscard]] Page* page_of(std::uintptr_t word) const noexcept { return heap_.map_.find(word); }
+  [[nodiscard]] std::size_t number_of(const Page& page) const noexcept {
+    return (page.base - heap_.map_.begin()) >> kPageShift;
+  }
+  // The page with that number, below the end of in_use_locked(); null: there is none any more.
+  [[nodiscard]] Page* page_numbered(std::size_t number) const noexcept { return heap_.map_.at(number); }
+
   // Calls visit(Page&) for each page in use, in address order.
   template <typename Visit>
   void for_each_page_locked(Visit&& visit) const {

@@ -50,6 +50,14 @@ class MetaVector {
     return true;
   }
 
+  // Makes it `count` elements long; new ones are zero. False when there is no memory; nothing changes then.
+  [[nodiscard]] bool resize(std::size_t count) noexcept {
+    if (!reserve(count)) return false;
+    if (count > size_) std::memset(static_cast<void*>(data_ + size_), 0, (count - size_) * sizeof(T));
+    size_ = count;
+    return true;
+  }
+
   // False when there is no memory; the element is not added then.
   [[nodiscard]] bool push_back(const T& value) noexcept {
     const T copy = value;  // `value` may lie in the array that is about to move

@@ -1,39 +1,33 @@
 #include "scan/marker.h"
 
-#include <cstring>
+#include <emmintrin.h>
+
+#include <algorithm>
+#include <bit>
 
 namespace arenascan::scan {
 
 using alloc::Object;
 using alloc::Page;
 
-void Marker::begin(std::span<const AddressRange> unreadable) noexcept {
+bool Marker::begin(std::span<const AddressRange> unreadable) noexcept {
   unreadable_ = unreadable;
   reached_ = {};
+  const auto in_use = heap_.in_use_locked();
+  window_ = {in_use.begin, in_use.bytes};
+  if (!grey_.reserve(in_use.bytes >> alloc::kPageShift)) return false;
   if (epoch_.advance()) {
     heap_.for_each_page_locked([](Page& page) {
       for (std::uint32_t i = 0; i < page.capacity; ++i) page.marks()[i].store(0, std::memory_order_relaxed);
     });
   }
-}
-
-void Marker::make_grey(const Object& object) noexcept {
-  object.mark().store(epoch_.grey(), std::memory_order_relaxed);
-  queue_.push(object);
+  return true;
 }
 
 void Marker::mark_object(const Object& object) noexcept {
-  if (is_white(object)) make_grey(object);
-}
-
-// The object's size, which lies elsewhere in memory, is asked for only where its colour does not decide.
-void Marker::mark_word(std::uintptr_t word) noexcept {
-  Object object;
-  if (heap_.find_slot(word, object) && is_white(object) && object.contains(word)) make_grey(object);
-}
-
-void Marker::mark_range(AddressRange range) noexcept {
-  for_each_word(range.begin, range.end, [this](std::uintptr_t word) { mark_word(word); });
+  const bool white = epoch_.is_white(object.mark().load(std::memory_order_relaxed));
+  if (white) object.mark().store(epoch_.grey(), std::memory_order_relaxed);
+  grey_.add_if(white, heap_.number_of(*object.page), object.index);
 }
 
 void Marker::mark_annotated() noexcept {
@@ -49,30 +43,147 @@ void Marker::mark_annotated() noexcept {
   });
 }
 
-void Marker::read(const Object& object) noexcept {
-  object.mark().store(epoch_.black(), std::memory_order_relaxed);
-  const std::size_t bytes = object.bytes();
-  ++reached_.objects;
-  reached_.bytes += bytes;
-  if ((object.state() & (alloc::state::kNoScan | alloc::state::kIgnored)) != 0) return;
-  mark_range({object.address(), object.address() + bytes});
+void Marker::mark_range(AddressRange range) noexcept { gather(range.begin, range.end); }
+
+void Marker::gather(std::uintptr_t begin, std::uintptr_t end) noexcept {
+  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
+  const auto from_readable = [this](std::uintptr_t from, std::uintptr_t to) {
+    from = (from + kWord - 1) & ~(kWord - 1);
+    to &= ~(kWord - 1);
+    while (from < to) {
+      const std::size_t count = std::min<std::size_t>((to - from) / kWord, kChunk);
+      if (word_count_ + count > kWords) look_up();
+      word_count_ +=
+          filter_words(reinterpret_cast<const std::uintptr_t*>(from), count, window_, words_.data() + word_count_);
+      from += count * kWord;
+    }
+  };
+  if (unreadable_.empty()) {
+    from_readable(begin, end);
+  } else {
+    for_each_readable(begin, end, from_readable);
+  }
 }
 
-bool Marker::queue_grey_left_behind() noexcept {
-  if (!queue_.take_overflow()) return false;
-  heap_.for_each_page_locked([this](Page& page) {
-    for (std::uint32_t i = 0; i < page.capacity; ++i) {
-      if (page.marks()[i].load(std::memory_order_relaxed) == epoch_.grey()) read({&page, i});
+void Marker::look_up() noexcept {
+  for (std::size_t i = 0; i < word_count_; i += kBatch) {
+    look_up_batch(words_.data() + i, std::min(kBatch, word_count_ - i));
+  }
+  word_count_ = 0;
+}
+
+// Three passes, each of which only touches what the one before has asked for. Whether an object is white is as good as
+// random, so nothing branches on it. A pointer to the beginning of a slot turns it grey whatever its state: what holds
+// no object is sorted out when its page is read, 64 slots at a time.
+void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
+  struct Target {
+    Page* page;
+    std::uintptr_t word;
+  };
+  Target targets[kBatch];
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    Page* const page = heap_.page_of(words[i]);
+    __builtin_prefetch(page);
+    targets[found] = {page, words[i]};
+    found += page != nullptr ? 1 : 0;
+  }
+  struct Slot {
+    std::atomic<std::uint8_t>* mark;
+    std::uint32_t page;
+    std::uint32_t index;
+  };
+  Slot slots[kBatch];
+  std::size_t wanted = 0;
+  for (std::size_t i = 0; i < found; ++i) {
+    Page& page = *targets[i].page;
+    const std::uint32_t index = page.index_of(targets[i].word);
+    if (page.address_of(index) != targets[i].word) {
+      const Object object{&page, index};
+      if (!alloc::state::is_allocated(object.state()) || !object.contains(targets[i].word)) continue;
     }
-  });
+    std::atomic<std::uint8_t>* const mark = &page.marks()[index];
+    __builtin_prefetch(mark, 1);
+    slots[wanted++] = {mark, static_cast<std::uint32_t>(heap_.number_of(page)), index};
+  }
+  const std::uint8_t grey = epoch_.grey();
+  for (std::size_t i = 0; i < wanted; ++i) {
+    const std::uint8_t mark = slots[i].mark->load(std::memory_order_relaxed);
+    const bool white = epoch_.is_white(mark);
+    slots[i].mark->store(white ? grey : mark, std::memory_order_relaxed);
+    grey_.add_if(white, slots[i].page, slots[i].index);
+  }
+}
+
+// Turns the grey ones of 64 slots black and returns which of them hold objects.
+[[gnu::no_sanitize_thread]] std::uint64_t Marker::blacken(Page& page, std::uint32_t first) const noexcept {
+  const __m128i grey = _mm_set1_epi8(static_cast<char>(epoch_.grey()));
+  const __m128i one = _mm_set1_epi8(1);
+  const __m128i occupancy = _mm_set1_epi8(alloc::state::kOccupancyMask);
+  const __m128i allocated = _mm_set1_epi8(alloc::state::kAllocated);
+  auto* const marks = reinterpret_cast<__m128i*>(page.marks() + first);
+  const auto* const states = reinterpret_cast<const __m128i*>(page.states() + first);
+  std::uint64_t objects = 0;
+  for (unsigned i = 0; i < 4; ++i) {
+    const __m128i mark = _mm_loadu_si128(marks + i);
+    const __m128i state = _mm_loadu_si128(states + i);
+    const __m128i is_grey = _mm_cmpeq_epi8(mark, grey);
+    const __m128i is_live = _mm_cmpeq_epi8(_mm_and_si128(state, occupancy), allocated);
+    _mm_storeu_si128(marks + i, _mm_or_si128(mark, _mm_and_si128(is_grey, one)));
+    const auto bits = static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_and_si128(is_grey, is_live)));
+    objects |= std::uint64_t{bits} << (16 * i);
+  }
+  return objects;
+}
+
+bool Marker::next_grey(Object& object) noexcept {
+  while (objects_ == 0) {
+    while (groups_ == 0) {
+      if (grey_.empty()) return false;
+      const GreyPages::Waiting waiting = grey_.pop();
+      page_ = heap_.page_numbered(waiting.page);
+      if (page_ != nullptr) groups_ = waiting.groups;
+    }
+    first_ = static_cast<std::uint32_t>(std::countr_zero(groups_)) << GreyPages::kGroupShift;
+    groups_ &= groups_ - 1;
+    objects_ = blacken(*page_, first_);
+  }
+  object = {page_, first_ + static_cast<std::uint32_t>(std::countr_zero(objects_))};
+  objects_ &= objects_ - 1;
   return true;
 }
 
+void Marker::fetch_ahead() noexcept {
+  Object object;
+  while (ahead_end_ - ahead_begin_ < kAhead && next_grey(object)) {
+    __builtin_prefetch(&object.page->records[object.index]);
+    __builtin_prefetch(reinterpret_cast<const void*>(object.address()));
+    ahead_[ahead_end_++ % kAhead] = object;
+  }
+}
+
+void Marker::read(const Object& object) noexcept {
+  const std::size_t bytes = object.bytes();
+  ++reached_.objects;
+  reached_.bytes += bytes;
+  if (object.page->annotated.load(std::memory_order_relaxed) &&
+      (object.state() & (alloc::state::kNoScan | alloc::state::kIgnored)) != 0) {
+    return;
+  }
+  gather(object.address(), object.address() + bytes);
+}
+
 void Marker::drain() noexcept {
-  do {
-    Object object;
-    while (queue_.pop(object)) read(object);
-  } while (queue_grey_left_behind());
+  for (;;) {
+    fetch_ahead();
+    // Few objects to wait for: the words found so far may lead to more.
+    if (ahead_end_ - ahead_begin_ < kAhead && word_count_ != 0) {
+      look_up();
+      continue;
+    }
+    if (ahead_begin_ == ahead_end_) return;
+    read(ahead_[ahead_begin_++ % kAhead]);
+  }
 }
 
 }  // namespace arenascan::scan

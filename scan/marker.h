@@ -5,6 +5,13 @@
 //     mark_range(root)...  each aligned word that points to or into an object turns it grey
 //     drain()              reads grey objects until none is left
 //
+// What keeps a mark waiting is memory: object, page, colour, record lie in five places. So each step asks for what the
+// next one needs and goes on with something else:
+//
+//     grey pages --> objects about to be read --> words in the heap --> pages and colours --> grey pages
+//     (grey_pages.h)  a ring: contents and record   (word_filter.h)       looked up in batches,
+//                     are being fetched                                   their colours fetched, then set
+//
 // Only the bytes that the program asked for count: they are read, and a pointer to or into them reaches the object.
 // What is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor
 // does a pointer there reach anything. Ranges that the program made unreadable are left out.
@@ -16,14 +23,16 @@
 // heap).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
 #include "alloc/heap_view.h"
 #include "scan/color.h"
-#include "scan/mark_queue.h"
+#include "scan/grey_pages.h"
 #include "scan/roots.h"
 #include "scan/verdict.h"
+#include "scan/word_filter.h"
 
 namespace arenascan::scan {
 
@@ -31,8 +40,8 @@ class Marker {
  public:
   explicit Marker(alloc::HeapView heap) noexcept : heap_(heap) {}
 
-  // `unreadable`: sorted ranges of the heap that must not be read during this mark.
-  void begin(std::span<const AddressRange> unreadable) noexcept;
+  // `unreadable`: sorted ranges of the heap that must not be read during this mark. False: no memory.
+  [[nodiscard]] bool begin(std::span<const AddressRange> unreadable) noexcept;
   void mark_annotated() noexcept;
   void mark_range(AddressRange range) noexcept;
   void mark_object(const alloc::Object& object) noexcept;
@@ -52,21 +61,40 @@ class Marker {
   }
 
  private:
+  static constexpr std::size_t kWords = 1024;  // gathered before they are looked up
+  static constexpr std::size_t kChunk = 512;   // of one object, read at once
+  static constexpr std::size_t kBatch = 64;    // looked up at once
+  static constexpr std::size_t kAhead = 16;    // objects on their way from memory
+
   template <typename Visit>
   static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
-  [[nodiscard]] bool is_white(const alloc::Object& object) const noexcept {
-    return epoch_.is_white(object.mark().load(std::memory_order_relaxed));
-  }
-  void make_grey(const alloc::Object& object) noexcept;
-  void mark_word(std::uintptr_t word) noexcept;
+  void gather(std::uintptr_t begin, std::uintptr_t end) noexcept;
+  void look_up() noexcept;
+  void look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept;
+  bool next_grey(alloc::Object& object) noexcept;
+  std::uint64_t blacken(alloc::Page& page, std::uint32_t first) const noexcept;
+  void fetch_ahead() noexcept;
   void read(const alloc::Object& object) noexcept;
-  bool queue_grey_left_behind() noexcept;
 
   alloc::HeapView heap_;
   Epoch epoch_;
-  MarkQueue queue_;
+  Window window_;  // of the heap, as much as grey_ has room for
+  GreyPages grey_;
   Count reached_;
   std::span<const AddressRange> unreadable_;
+
+  // The page that is being read: groups not looked at yet, objects of the last group not taken yet.
+  alloc::Page* page_ = nullptr;
+  std::uint64_t groups_ = 0;
+  std::uint64_t objects_ = 0;
+  std::uint32_t first_ = 0;  // slot that bit 0 of objects_ stands for
+
+  std::array<alloc::Object, kAhead> ahead_;
+  std::size_t ahead_begin_ = 0;
+  std::size_t ahead_end_ = 0;
+
+  std::size_t word_count_ = 0;
+  std::array<std::uintptr_t, kWords + kFilterSlack> words_;
 };
 
 // The words are read while other code may be writing them, and belong to nobody's object as far as the language can

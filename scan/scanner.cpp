@@ -149,7 +149,7 @@ Incomplete Scanner::mark_world_stopped(const ScanSettings& settings, std::uintpt
     unreadable = roots_.unreadable_heap();
     verdict.threads = static_cast<unsigned>(world_.threads().size());
   }
-  marker_.begin(unreadable);
+  if (!marker_.begin(unreadable)) return Incomplete::kNoMemory;
   marker_.mark_annotated();
   const auto mark_root = [&](AddressRange range) {
     verdict.root_bytes += range.end - range.begin;

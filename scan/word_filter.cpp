@@ -1,0 +1,104 @@
+#include "scan/word_filter.h"
+
+#include <immintrin.h>
+
+#include <array>
+#include <bit>
+
+namespace arenascan::scan {
+namespace {
+
+// Words below this number are not worth a vector register.
+constexpr std::size_t kFewWords = 8;
+
+using Shuffle = std::array<std::int32_t, 8>;
+
+// For each set of the four words of a vector, the shuffle of its 32-bit halves that moves them to the front.
+constexpr std::array<Shuffle, 16> kToFront = [] {
+  std::array<Shuffle, 16> table{};
+  for (unsigned set = 0; set < 16; ++set) {
+    unsigned to = 0;
+    for (int word = 0; word < 4; ++word) {
+      if ((set >> word & 1) == 0) continue;
+      table[set][to++] = 2 * word;
+      table[set][to++] = 2 * word + 1;
+    }
+  }
+  return table;
+}();
+
+// The comparison is a signed one: both sides are moved by half the range of a word.
+constexpr std::uintptr_t kSignBit = std::uintptr_t{1} << 63;
+
+struct Avx2Window {
+  __m256i shift;
+  __m256i limit;
+};
+
+[[gnu::target("avx2")]] inline __m256i load(const std::uintptr_t* words) noexcept {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+}
+
+[[gnu::target("avx2")]] inline __m256i in_window(__m256i words, const Avx2Window& window) noexcept {
+  return _mm256_cmpgt_epi64(window.limit, _mm256_add_epi64(words, window.shift));
+}
+
+[[gnu::target("avx2,popcnt")]] inline std::size_t copy_hits(__m256i words, __m256i hits, std::uintptr_t* out) noexcept {
+  const auto set = static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(hits)));
+  const __m256i shuffle = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kToFront[set].data()));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(words, shuffle));
+  return static_cast<std::size_t>(std::popcount(set));
+}
+
+}  // namespace
+
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t filter_words_scalar(const std::uintptr_t* words,
+                                                                                      std::size_t count, Window window,
+                                                                                      std::uintptr_t* out) noexcept {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
+    out[found] = word;
+    found += word - window.begin < window.bytes ? 1 : 0;
+  }
+  return found;
+}
+
+[[gnu::target("avx2,popcnt"), gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t filter_words_avx2(
+    const std::uintptr_t* words, std::size_t count, Window window, std::uintptr_t* out) noexcept {
+  const Avx2Window bounds{_mm256_set1_epi64x(static_cast<long long>(kSignBit - window.begin)),
+                          _mm256_set1_epi64x(static_cast<long long>(window.bytes ^ kSignBit))};
+  std::size_t found = 0;
+  std::size_t i = 0;
+  for (; i + 32 <= count; i += 32) {
+    __m256i vectors[8];
+    __m256i hits[8];
+    __m256i any = _mm256_setzero_si256();
+    for (unsigned v = 0; v < 8; ++v) {
+      vectors[v] = load(words + i + std::size_t{4} * v);
+      hits[v] = in_window(vectors[v], bounds);
+      any = _mm256_or_si256(any, hits[v]);
+    }
+    if (_mm256_testz_si256(any, any) != 0) continue;
+    for (unsigned v = 0; v < 8; ++v) found += copy_hits(vectors[v], hits[v], out + found);
+  }
+  for (; i + 4 <= count; i += 4) {
+    const __m256i vector = load(words + i);
+    found += copy_hits(vector, in_window(vector, bounds), out + found);
+  }
+  for (; i < count; ++i) {
+    const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
+    out[found] = word;
+    found += word - window.begin < window.bytes ? 1 : 0;
+  }
+  return found;
+}
+
+bool has_avx2() noexcept { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("popcnt") != 0; }
+
+std::size_t filter_words(const std::uintptr_t* words, std::size_t count, Window window, std::uintptr_t* out) noexcept {
+  if (count < kFewWords || !has_avx2()) return filter_words_scalar(words, count, window, out);
+  return filter_words_avx2(words, count, window, out);
+}
+
+}  // namespace arenascan::scan

@@ -1,0 +1,38 @@
+// Which words of a block of memory could point into the heap: the first and by far the most frequent question of the
+// mark, asked of every word of every root and reached object. One subtraction and one compare answer it.
+//
+// The words that pass are copied out, once loaded and never loaded again: the program may write them meanwhile, and
+// what is looked up later has to be what was compared. There is no branch on a single word, whose outcome nobody could
+// predict: each word is stored behind the ones that passed and stays if it passes, too. By AVX2, four words at a time,
+// where the processor has it; where 32 words in a row are none, as in text and pictures, the copy is skipped.
+//
+// Threads: any; the words may change while they are read (each is loaded whole).
+// Called by: marker.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace arenascan::scan {
+
+// Words from `begin` on, as many bytes.
+struct Window {
+  std::uintptr_t begin = 0;
+  std::size_t bytes = 0;
+};
+
+// Room that `out` needs behind the words that may pass.
+inline constexpr std::size_t kFilterSlack = 4;
+
+// Copies those of the `count` words at `words`, which is a multiple of 8, that lie in the window to `out`, in order;
+// returns how many.
+std::size_t filter_words(const std::uintptr_t* words, std::size_t count, Window window, std::uintptr_t* out) noexcept;
+
+// The two ways by their own names, for tests. The second one only where has_avx2().
+std::size_t filter_words_scalar(const std::uintptr_t* words, std::size_t count, Window window,
+                                std::uintptr_t* out) noexcept;
+std::size_t filter_words_avx2(const std::uintptr_t* words, std::size_t count, Window window,
+                              std::uintptr_t* out) noexcept;
+bool has_avx2() noexcept;
+
+}  // namespace arenascan::scan
