@@ -1,55 +1,77 @@
-// scan_heap [OBJECTS] [LOST]: a hash table with chains, objects of 24 to 256 bytes, each with one random cross link;
-// LOST of them taken out of the table and forgotten. Prints the phases of seven scans' median. --smoke: 1,000 objects.
-#include <algorithm>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <vector>
+// scan_heap [SHAPE] [OBJECTS] [LOST]: milliseconds of a whole leak check of a heap (heap_shapes.h), the median of
+// seven, by the collector that it was compiled for. LOST more objects are allocated and forgotten. --phases: how long
+// each part of it took. --smoke: 1,000 objects.
+#include <time.h>
 
-#include <arenascan/arena.hpp>
+#include <array>
+#include <cstdio>
+
+#include "heap_shapes.h"
 
 namespace {
 
-struct Node {
-  Node* next;
-  Node* cross;
-  std::uint64_t key;
-};
+constexpr std::size_t kRounds = 7;
 
-double ms(std::uint64_t ns) { return static_cast<double>(ns) / 1e6; }
+double now_ms() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+}
+
+[[gnu::noinline]] void lose(std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    auto* const words = static_cast<std::size_t*>(bench::allocate(3 * sizeof(std::size_t)));
+    words[0] = words[1] = 0;
+    words[2] = i;
+  }
+}
+
+void print_phases() {
+#if defined(BENCH_COLLECTOR_ARENASCAN)
+  const arena::report& r = bench::last;
+  const auto ms = [](std::uint64_t ns) { return static_cast<double>(ns) / 1e6; };
+  std::printf("  %llu objects, %llu MB: prepare %.3f, mark %.3f, white %.3f, classify %.3f; pause %.3f; %llu leaked",
+              static_cast<unsigned long long>(r.seen.objects), static_cast<unsigned long long>(r.seen.bytes >> 20),
+              ms(r.prepare_ns), ms(r.mark_ns), ms(r.white_ns), ms(r.classify_ns), ms(r.longest_pause_ns),
+              static_cast<unsigned long long>(r.leaked.objects));
+#endif
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool smoke = argc > 1 && std::strcmp(argv[1], "--smoke") == 0;
-  const std::size_t count = smoke ? 1'000 : argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 2'600'000;
-  const std::size_t lost = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
-  std::srand(1);
-  std::vector<Node*> buckets(count / 2 + 1);
-  {
-    std::vector<Node*> all;
-    for (std::size_t i = 0; i < count; ++i) {
-      auto* const node = static_cast<Node*>(std::malloc(24 + static_cast<std::size_t>(std::rand()) % 133));
-      Node*& head = buckets[static_cast<std::size_t>(std::rand()) % buckets.size()];
-      *node = {head, i == 0 ? nullptr : all[static_cast<std::size_t>(std::rand()) % i], i};
-      head = node;
-      all.push_back(node);
+  const char* shape = "hash";
+  std::size_t numbers[2] = {2'600'000, 0};
+  std::size_t number_count = 0;
+  bool phases = false;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--smoke") == 0) {
+      numbers[0] = 1'000;
+    } else if (std::strcmp(argv[i], "--phases") == 0) {
+      phases = true;
+    } else if (argv[i][0] >= '0' && argv[i][0] <= '9' && number_count < 2) {
+      numbers[number_count++] = std::strtoul(argv[i], nullptr, 10);
+    } else {
+      shape = argv[i];
     }
-    for (std::size_t i = 0; i < lost; ++i) *static_cast<Node*>(std::malloc(sizeof(Node))) = {nullptr, nullptr, i};
   }
-  std::vector<arena::report> reports;
-  for (int i = 0; i < 8; ++i) reports.push_back(arena::scan());
-  reports.erase(reports.begin());  // the first one sets up
-  std::sort(reports.begin(), reports.end(),
-            [](const arena::report& a, const arena::report& b) { return a.total_ns < b.total_ns; });
-  const arena::report& r = reports[reports.size() / 2];
-  std::printf(
-      "%llu objects, %llu MB: total %.2f ms = prepare %.2f + mark %.2f + white %.2f + classify %.2f; pause %.2f; "
-      "%llu leaked\n",
-      static_cast<unsigned long long>(r.seen.objects), static_cast<unsigned long long>(r.seen.bytes >> 20),
-      ms(r.total_ns), ms(r.prepare_ns), ms(r.mark_ns), ms(r.white_ns), ms(r.classify_ns), ms(r.longest_pause_ns),
-      static_cast<unsigned long long>(r.leaked.objects));
+  bench::set_up();
+  if (!bench::build_shape(shape, numbers[0])) {
+    std::fprintf(stderr, "%s: %s is none of hash tree vectors lists tiny buffers large\n", argv[0], shape);
+    return 2;
+  }
+  lose(numbers[1]);
+  std::array<double, kRounds> times{};
+  bench::check();  // the first one sets up
+  for (double& time : times) {
+    const double began = now_ms();
+    bench::check();
+    time = now_ms() - began;
+  }
+  std::sort(times.begin(), times.end());
+  std::printf("%.4f", times[kRounds / 2]);
+  if (phases) print_phases();
+  std::printf("\n");
   std::fflush(stdout);
   std::_Exit(0);
 }

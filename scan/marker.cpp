@@ -83,7 +83,7 @@ void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexc
   Target targets[kBatch];
   std::size_t found = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    Page* const page = heap_.page_of(words[i]);
+    Page* const page = heap_.page_numbered((words[i] - window_.begin) >> alloc::kPageShift);
     __builtin_prefetch(page);
     targets[found] = {page, words[i]};
     found += page != nullptr ? 1 : 0;
@@ -136,33 +136,51 @@ void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexc
   return objects;
 }
 
-bool Marker::next_grey(Object& object) noexcept {
-  while (objects_ == 0) {
+bool Marker::next_group(Group& group) noexcept {
+  for (;;) {
     while (groups_ == 0) {
       if (grey_.empty()) return false;
       const GreyPages::Waiting waiting = grey_.pop();
       page_ = heap_.page_numbered(waiting.page);
       if (page_ != nullptr) groups_ = waiting.groups;
     }
-    first_ = static_cast<std::uint32_t>(std::countr_zero(groups_)) << GreyPages::kGroupShift;
+    const auto first = static_cast<std::uint32_t>(std::countr_zero(groups_)) << GreyPages::kGroupShift;
     groups_ &= groups_ - 1;
-    objects_ = blacken(*page_, first_);
+    group = {page_, blacken(*page_, first), first};
+    if (group.objects != 0) return true;
   }
-  object = {page_, first_ + static_cast<std::uint32_t>(std::countr_zero(objects_))};
-  objects_ &= objects_ - 1;
-  return true;
 }
 
 void Marker::fetch_ahead() noexcept {
-  Object object;
-  while (ahead_end_ - ahead_begin_ < kAhead && next_grey(object)) {
-    __builtin_prefetch(&object.page->records[object.index]);
-    __builtin_prefetch(reinterpret_cast<const void*>(object.address()));
-    ahead_[ahead_end_++ % kAhead] = object;
+  Group group;
+  while (ahead_end_ - ahead_begin_ < kAhead && next_group(group)) {
+    if (group.page->slot_bytes <= kSmallSlotBytes) {
+      fetch_objects(*group.page, group.first, group.objects);
+    } else {
+      const Object object{group.page, group.first + static_cast<std::uint32_t>(std::countr_zero(group.objects))};
+      __builtin_prefetch(&object.page->records[object.index]);
+      __builtin_prefetch(reinterpret_cast<const void*>(object.address()));
+    }
+    ahead_[ahead_end_++ % kAhead] = group;
   }
 }
 
-void Marker::read(const Object& object) noexcept {
+void Marker::read(const Group& group) noexcept {
+  const bool is_plain = !group.page->annotated.load(std::memory_order_relaxed) && unreadable_.empty();
+  if (is_plain && group.page->slot_bytes <= kSmallSlotBytes) {
+    if (word_count_ + kMostWordsOfGroup > kWords) look_up();
+    std::uint64_t bytes = 0;
+    word_count_ += filter_objects(*group.page, group.first, group.objects, window_, words_.data() + word_count_, bytes);
+    reached_.objects += static_cast<std::uint64_t>(std::popcount(group.objects));
+    reached_.bytes += bytes;
+    return;
+  }
+  for (std::uint64_t rest = group.objects; rest != 0; rest &= rest - 1) {
+    read_object({group.page, group.first + static_cast<std::uint32_t>(std::countr_zero(rest))});
+  }
+}
+
+void Marker::read_object(const Object& object) noexcept {
   const std::size_t bytes = object.bytes();
   ++reached_.objects;
   reached_.bytes += bytes;
@@ -176,13 +194,13 @@ void Marker::read(const Object& object) noexcept {
 void Marker::drain() noexcept {
   for (;;) {
     fetch_ahead();
-    // Few objects to wait for: the words found so far may lead to more.
-    if (ahead_end_ - ahead_begin_ < kAhead && word_count_ != 0) {
+    if (ahead_begin_ != ahead_end_) {
+      read(ahead_[ahead_begin_++ % kAhead]);
+    } else if (word_count_ != 0) {
       look_up();
-      continue;
+    } else {
+      return;
     }
-    if (ahead_begin_ == ahead_end_) return;
-    read(ahead_[ahead_begin_++ % kAhead]);
   }
 }
 

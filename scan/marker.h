@@ -8,9 +8,9 @@
 // What keeps a mark waiting is memory: object, page, colour, record lie in five places. So each step asks for what the
 // next one needs and goes on with something else:
 //
-//     grey pages --> objects about to be read --> words in the heap --> pages and colours --> grey pages
-//     (grey_pages.h)  a ring: contents and record   (word_filter.h)       looked up in batches,
-//                     are being fetched                                   their colours fetched, then set
+//     grey pages --> groups about to be read --> words in the heap --> pages and colours --> grey pages
+//     (grey_pages.h)  a ring: contents and records (word_filter.h)     looked up in batches,
+//                     are being fetched                                their colours fetched, then set
 //
 // Only the bytes that the program asked for count: they are read, and a pointer to or into them reaches the object.
 // What is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor
@@ -61,20 +61,29 @@ class Marker {
   }
 
  private:
-  static constexpr std::size_t kWords = 1024;  // gathered before they are looked up
+  static constexpr std::size_t kWords = 4096;  // gathered before they are looked up
   static constexpr std::size_t kChunk = 512;   // of one object, read at once
   static constexpr std::size_t kBatch = 64;    // looked up at once
-  static constexpr std::size_t kAhead = 16;    // objects on their way from memory
+  static constexpr std::size_t kAhead = 8;     // groups on their way from memory
+  static_assert(kWords >= kMostWordsOfGroup && kWords >= kChunk);
+
+  // Grey objects of one page that were turned black and have to be read: bit i is slot first + i.
+  struct Group {
+    alloc::Page* page;
+    std::uint64_t objects;
+    std::uint32_t first;
+  };
 
   template <typename Visit>
   static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
   void gather(std::uintptr_t begin, std::uintptr_t end) noexcept;
   void look_up() noexcept;
   void look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept;
-  bool next_grey(alloc::Object& object) noexcept;
+  bool next_group(Group& group) noexcept;
   std::uint64_t blacken(alloc::Page& page, std::uint32_t first) const noexcept;
   void fetch_ahead() noexcept;
-  void read(const alloc::Object& object) noexcept;
+  void read(const Group& group) noexcept;
+  void read_object(const alloc::Object& object) noexcept;
 
   alloc::HeapView heap_;
   Epoch epoch_;
@@ -83,13 +92,12 @@ class Marker {
   Count reached_;
   std::span<const AddressRange> unreadable_;
 
-  // The page that is being read: groups not looked at yet, objects of the last group not taken yet.
+  // The page whose grey objects come next, and its groups that were not looked at yet.
   alloc::Page* page_ = nullptr;
   std::uint64_t groups_ = 0;
-  std::uint64_t objects_ = 0;
-  std::uint32_t first_ = 0;  // slot that bit 0 of objects_ stands for
 
-  std::array<alloc::Object, kAhead> ahead_;
+  // Groups that were asked for from memory: a ring.
+  std::array<Group, kAhead> ahead_;
   std::size_t ahead_begin_ = 0;
   std::size_t ahead_end_ = 0;
 

@@ -11,6 +11,54 @@ namespace {
 // Words below this number are not worth a vector register.
 constexpr std::size_t kFewWords = 8;
 
+constexpr std::size_t kLineBytes = 64;
+
+const std::uintptr_t* words_of(const alloc::Page& page, std::uint32_t index) noexcept {
+  return reinterpret_cast<const std::uintptr_t*>(page.address_of(index));
+}
+
+// In line always: GCC drops calls of functions that do nothing but prefetch.
+[[gnu::always_inline]] inline void fetch(const alloc::Page& page, std::uint32_t index) noexcept {
+  __builtin_prefetch(&page.records[index]);
+  const auto* const begin = reinterpret_cast<const char*>(page.address_of(index));
+  for (std::size_t at = 0; at < page.slot_bytes; at += kLineBytes) __builtin_prefetch(begin + at);
+}
+
+// The objects of a group one by one, each of them fetched kFetchedAhead before its turn but for the first ones, which
+// fetch_objects() has fetched.
+struct Turns {
+  Turns(const alloc::Page& of, std::uint32_t first_slot, std::uint64_t objects) noexcept
+      : page(of), first(first_slot), rest(objects), ahead(objects) {
+    for (unsigned i = 0; i < kFetchedAhead; ++i) ahead &= ahead - 1;
+  }
+  [[nodiscard]] bool any() const noexcept { return rest != 0; }
+  [[gnu::always_inline]] std::uint32_t next() noexcept {
+    if (ahead != 0) {
+      fetch(page, first + static_cast<std::uint32_t>(std::countr_zero(ahead)));
+      ahead &= ahead - 1;
+    }
+    const std::uint32_t index = first + static_cast<std::uint32_t>(std::countr_zero(rest));
+    rest &= rest - 1;
+    return index;
+  }
+
+  const alloc::Page& page;
+  std::uint32_t first;
+  std::uint64_t rest;
+  std::uint64_t ahead;
+};
+
+[[gnu::always_inline, gnu::no_sanitize_address, gnu::no_sanitize_thread]] inline std::size_t by_word(
+    const std::uintptr_t* words, std::size_t count, Window window, std::uintptr_t* out) noexcept {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
+    out[found] = word;
+    found += word - window.begin < window.bytes ? 1 : 0;
+  }
+  return found;
+}
+
 using Shuffle = std::array<std::int32_t, 8>;
 
 // For each set of the four words of a vector, the shuffle of its 32-bit halves that moves them to the front.
@@ -55,13 +103,7 @@ struct Avx2Window {
 [[gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t filter_words_scalar(const std::uintptr_t* words,
                                                                                       std::size_t count, Window window,
                                                                                       std::uintptr_t* out) noexcept {
-  std::size_t found = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
-    out[found] = word;
-    found += word - window.begin < window.bytes ? 1 : 0;
-  }
-  return found;
+  return by_word(words, count, window, out);
 }
 
 [[gnu::target("avx2,popcnt"), gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t filter_words_avx2(
@@ -86,12 +128,66 @@ struct Avx2Window {
     const __m256i vector = load(words + i);
     found += copy_hits(vector, in_window(vector, bounds), out + found);
   }
-  for (; i < count; ++i) {
-    const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
-    out[found] = word;
-    found += word - window.begin < window.bytes ? 1 : 0;
+  return found + by_word(words + i, count - i, window, out + found);
+}
+
+void fetch_objects(const alloc::Page& page, std::uint32_t first, std::uint64_t objects) noexcept {
+  for (unsigned i = 0; i < kFetchedAhead && objects != 0; ++i, objects &= objects - 1) {
+    fetch(page, first + static_cast<std::uint32_t>(std::countr_zero(objects)));
   }
+}
+
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t filter_objects_scalar(
+    const alloc::Page& page, std::uint32_t first, std::uint64_t objects, Window window, std::uintptr_t* out,
+    std::uint64_t& bytes) noexcept {
+  std::size_t found = 0;
+  std::uint64_t sum = 0;
+  for (Turns turns(page, first, objects); turns.any();) {
+    const std::uint32_t index = turns.next();
+    const std::size_t size = page.slot_bytes - page.record(index).slack;
+    sum += size;
+    found += by_word(words_of(page, index), size / sizeof(std::uintptr_t), window, out + found);
+  }
+  bytes = sum;
   return found;
+}
+
+// The last vector of a slot may reach into the next one, but not past the page: slots that are no multiple of 32 bytes
+// leave at least 16 bytes unused at its end, but for those of 16 bytes.
+[[gnu::target("avx2,popcnt"), gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t filter_objects_avx2(
+    const alloc::Page& page, std::uint32_t first, std::uint64_t objects, Window window, std::uintptr_t* out,
+    std::uint64_t& bytes) noexcept {
+  const __m256i shift = _mm256_set1_epi64x(static_cast<long long>(kSignBit - window.begin));
+  const __m256i limit = _mm256_set1_epi64x(static_cast<long long>(window.bytes ^ kSignBit));
+  const std::size_t slot_bytes = page.slot_bytes;
+  const std::size_t vectors = (slot_bytes + 31) / 32;
+  std::uintptr_t* to = out;
+  std::uint64_t sum = 0;
+  for (Turns turns(page, first, objects); turns.any();) {
+    const std::uint32_t index = turns.next();
+    const std::size_t size = slot_bytes - page.record(index).slack;
+    sum += size;
+    std::uint64_t valid = (std::uint64_t{1} << size / sizeof(std::uintptr_t)) - 1;
+    const std::uintptr_t* const words = words_of(page, index);
+    for (std::size_t v = 0; v < vectors; ++v) {
+      const __m256i vector = load(words + 4 * v);
+      const __m256i hits = _mm256_cmpgt_epi64(limit, _mm256_add_epi64(vector, shift));
+      const auto set =
+          static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(hits))) & static_cast<unsigned>(valid) & 15U;
+      valid >>= 4;
+      const __m256i shuffle = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kToFront[set].data()));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permutevar8x32_epi32(vector, shuffle));
+      to += std::popcount(set);
+    }
+  }
+  bytes = sum;
+  return static_cast<std::size_t>(to - out);
+}
+
+std::size_t filter_objects(const alloc::Page& page, std::uint32_t first, std::uint64_t objects, Window window,
+                           std::uintptr_t* out, std::uint64_t& bytes) noexcept {
+  if (page.slot_bytes < 32 || !has_avx2()) return filter_objects_scalar(page, first, objects, window, out, bytes);
+  return filter_objects_avx2(page, first, objects, window, out, bytes);
 }
 
 bool has_avx2() noexcept { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("popcnt") != 0; }

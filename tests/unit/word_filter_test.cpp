@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "alloc/heap.h"
 #include "scan/word_filter.h"
 #include "tests/unit/random.h"
 
@@ -59,3 +60,76 @@ TEST_CASE("the filter by vectors") {
 }
 
 TEST_CASE("the filter that the marker calls") { compare_all(scan::filter_words); }
+
+namespace {
+
+using GroupWay = std::size_t (*)(const alloc::Page&, std::uint32_t, std::uint64_t, scan::Window, std::uintptr_t*,
+                                 std::uint64_t&) noexcept;
+
+// Pages full of objects of random sizes, every word of every slot a hit or none at random, the rest of a slot always a
+// hit: only words of objects may come out, those of the chosen objects, in order.
+void compare_groups(GroupWay way, std::size_t slot_bytes) {
+  CAPTURE(slot_bytes);
+  alloc::Heap heap;
+  REQUIRE(heap.init(std::size_t{1} << 24));
+  alloc::ThreadCache* const cache = heap.acquire_cache();
+  REQUIRE(cache != nullptr);
+  test::Random random(slot_bytes);
+  const std::size_t count = alloc::kPageBytes / slot_bytes;
+  constexpr scan::Window kWindow{0x7F0000000000, 1 << 20};
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t least = slot_bytes <= 128 ? slot_bytes - 15 : slot_bytes - slot_bytes / 9;
+    auto* const words = static_cast<std::uintptr_t*>(
+        heap.allocate(*cache, least + random.below(slot_bytes - least + 1), heap.birth(0)));
+    REQUIRE(words != nullptr);
+    for (std::size_t w = 0; w < slot_bytes / sizeof(*words); ++w) {
+      words[w] = random.one_in(3) ? kWindow.begin + random.below(1 << 20) : random.below(1 << 20);
+    }
+  }
+  const alloc::HeapView view(heap);
+  const alloc::Page* const page = view.page_numbered(0);
+  REQUIRE(page != nullptr);
+  REQUIRE(page->slot_bytes == slot_bytes);
+  std::vector<std::uintptr_t> out(scan::kMostWordsOfGroup + scan::kFilterSlack);
+  for (std::uint32_t first = 0; first < page->capacity; first += 64) {
+    std::uint64_t objects = random.next() | random.next();
+    if (page->capacity - first < 64) objects &= (std::uint64_t{1} << (page->capacity - first)) - 1;
+    std::vector<std::uintptr_t> expected;
+    std::uint64_t expected_bytes = 0;
+    for (std::uint32_t i = 0; i < 64; ++i) {
+      if ((objects >> i & 1) == 0) continue;
+      const std::size_t bytes = page->requested_bytes(first + i);
+      const auto* const words = reinterpret_cast<const std::uintptr_t*>(page->address_of(first + i));
+      expected_bytes += bytes;
+      for (std::size_t w = 0; w < bytes / sizeof(*words); ++w) {
+        if (words[w] - kWindow.begin < kWindow.bytes) expected.push_back(words[w]);
+      }
+    }
+    std::uint64_t bytes = 0;
+    scan::fetch_objects(*page, first, objects);
+    const std::size_t found = way(*page, first, objects, kWindow, out.data(), bytes);
+    REQUIRE(bytes == expected_bytes);
+    REQUIRE(std::vector<std::uintptr_t>(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(found)) == expected);
+  }
+  heap.destroy();
+}
+
+void compare_all_groups(GroupWay way, std::size_t least) {
+  for (unsigned c = 0; alloc::slot_bytes(c) <= scan::kSmallSlotBytes; ++c) {
+    if (alloc::slot_bytes(c) >= least) compare_groups(way, alloc::slot_bytes(c));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("groups of objects word by word") { compare_all_groups(scan::filter_objects_scalar, 16); }
+
+TEST_CASE("groups of objects by vectors") {
+  if (!scan::has_avx2()) {
+    MESSAGE("NOT TESTED: this processor has no AVX2");
+    return;
+  }
+  compare_all_groups(scan::filter_objects_avx2, 32);
+}
+
+TEST_CASE("groups of objects as the marker calls it") { compare_all_groups(scan::filter_objects, 16); }
