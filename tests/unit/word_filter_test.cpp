@@ -78,7 +78,7 @@ void compare_groups(GroupWay way, std::size_t slot_bytes) {
   const std::size_t count = alloc::kPageBytes / slot_bytes;
   constexpr scan::Window kWindow{0x7F0000000000, 1 << 20};
   for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t least = slot_bytes <= 128 ? slot_bytes - 15 : slot_bytes - slot_bytes / 9;
+    const std::size_t least = slot_bytes - 15;
     auto* const words = static_cast<std::uintptr_t*>(
         heap.allocate(*cache, least + random.below(slot_bytes - least + 1), heap.birth(0)));
     REQUIRE(words != nullptr);
