@@ -1,4 +1,4 @@
-// The process's mappings, as /proc tells them, and which of their pages hold anything. The calling thread is asked
+// The process's mappings, as /proc tells them. The calling thread is asked
 // (/proc/thread-self): /proc/self is the main thread, which has no mappings any more when it has ended before the
 // others.
 //
@@ -34,10 +34,5 @@ bool parse_mapping(std::string_view line, Mapping& mapping) noexcept;
 
 // All lines. False when the text could not be read whole, or there is no memory.
 [[nodiscard]] bool read_mappings(MappingList& mappings) noexcept;
-
-// Calls visit(range) for each run of pages of `range` that the process has touched (of a file mapping: written) and
-// returns true; false when the kernel does not tell.
-using RunVisit = void (*)(AddressRange run, void* argument);
-bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) noexcept;
 
 }  // namespace arenascan::scan

@@ -1,9 +1,4 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <charconv>
 #include <memory>
 
@@ -15,35 +10,6 @@ namespace {
 
 constexpr std::size_t kFirstTextBytes = std::size_t{1} << 16;
 constexpr std::size_t kLargestTextBytes = std::size_t{1} << 28;
-
-// A file of /proc that is closed again, with errno as it was.
-class ProcFile {
- public:
-  explicit ProcFile(const char* path) noexcept : saved_errno_(errno), fd_(open(path, O_RDONLY | O_CLOEXEC)) {}
-  ~ProcFile() {
-    if (fd_ >= 0) close(fd_);
-    errno = saved_errno_;
-  }
-  ProcFile(const ProcFile&) = delete;
-  ProcFile& operator=(const ProcFile&) = delete;
-
-  [[nodiscard]] bool read_at(void* buffer, std::size_t bytes, std::uint64_t offset) const noexcept {
-    auto* to = static_cast<char*>(buffer);
-    while (bytes > 0) {
-      const ssize_t got = pread(fd_, to, bytes, static_cast<off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return false;
-      to += got;
-      offset += static_cast<std::uint64_t>(got);
-      bytes -= static_cast<std::size_t>(got);
-    }
-    return true;
-  }
-
- private:
-  int saved_errno_;
-  int fd_;
-};
 
 struct MetaFree {
   void operator()(char* block) const noexcept { alloc::meta_free(block); }
@@ -97,38 +63,6 @@ bool read_mappings(MappingList& mappings) noexcept {
     return true;
   }
   return false;
-}
-
-bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) noexcept {
-  constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
-  constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
-  constexpr std::uint64_t kFilePage = std::uint64_t{1} << 61;
-  const ProcFile pagemap("/proc/thread-self/pagemap");
-  std::array<std::uint64_t, 512> entries;
-  const auto tell = [&](AddressRange run) {
-    run = {std::max(run.begin, range.begin), std::min(run.end, range.end)};
-    if (run.begin < run.end) visit(run, argument);
-  };
-  std::uintptr_t at = range.begin & ~(alloc::kOsPageBytes - 1);
-  AddressRange run{at, at};
-  while (at < range.end) {
-    const std::size_t count =
-        std::min(entries.size(), (range.end - at + alloc::kOsPageBytes - 1) / alloc::kOsPageBytes);
-    if (!pagemap.read_at(entries.data(), count * sizeof(entries[0]), at / alloc::kOsPageBytes * sizeof(entries[0]))) {
-      return false;
-    }
-    for (std::size_t i = 0; i < count; ++i, at += alloc::kOsPageBytes) {
-      const bool touched = (entries[i] & (kPresent | kSwapped)) != 0 && !(file && (entries[i] & kFilePage) != 0);
-      if (!touched) continue;
-      if (run.end != at) {
-        tell(run);
-        run.begin = at;
-      }
-      run.end = at + alloc::kOsPageBytes;
-    }
-  }
-  tell(run);
-  return true;
 }
 
 }  // namespace arenascan::scan

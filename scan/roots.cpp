@@ -88,7 +88,7 @@ void RootCollector::add_touched(AddressRange range, RootKind kind, bool file) no
     RootCollector* collector;
     RootKind kind;
   } target{this, kind};
-  const bool told = for_each_touched_run(
+  const bool told = pagemap_->for_each_touched_run(
       range, file,
       [](AddressRange run, void* argument) {
         const auto* const to = static_cast<Target*>(argument);
@@ -186,9 +186,10 @@ void RootCollector::add_mapping(const Mapping& mapping) noexcept {
 
 Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                 const StoppedThread& self, const ThreadRegistry& registry,
-                                                std::span<const AddressRange> never,
-                                                AddressRange heap_in_use) noexcept {
+                                                std::span<const AddressRange> never, AddressRange heap_in_use,
+                                                const Pagemap& pagemap) noexcept {
   settings_ = settings;
+  pagemap_ = &pagemap;
   fits_ = true;
   claimed_.clear();
   live_.clear();

@@ -32,6 +32,7 @@
 
 #include "alloc/meta_vector.h"
 #include "scan/mappings.h"
+#include "scan/pagemap.h"
 #include "scan/threads.h"
 #include "scan/world.h"
 
@@ -74,11 +75,11 @@ class RootCollector {
   [[nodiscard]] Incomplete prepare() noexcept;
 
   // Fills roots() for the stopped threads and the calling one. `never` are ranges that are no roots: the heap with its
-  // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. The registry's lock is held.
+  // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. `pagemap` is open. The registry's lock is held.
   [[nodiscard]] Incomplete collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                  const StoppedThread& self, const ThreadRegistry& registry,
-                                                 std::span<const AddressRange> never,
-                                                 AddressRange heap_in_use) noexcept;
+                                                 std::span<const AddressRange> never, AddressRange heap_in_use,
+                                                 const Pagemap& pagemap) noexcept;
 
   [[nodiscard]] std::span<const RootRange> roots() const noexcept { return {roots_.begin(), roots_.size()}; }
 
@@ -112,6 +113,7 @@ class RootCollector {
   alloc::MetaVector<RootRange> roots_;
   alloc::MetaVector<AddressRange> unreadable_;
   RootSettings settings_;
+  const Pagemap* pagemap_ = nullptr;
   bool fits_ = true;  // false: the tool's memory ran out
 };
 

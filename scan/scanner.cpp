@@ -70,6 +70,7 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   if (problem == Incomplete::kNo) problem = look_phase(settings);
   if (problem == Incomplete::kNo) problem = hold_phase(settings, verdict);
   if (problem == Incomplete::kNo) problem = classify_phase(settings, verdict);
+  pagemap_.close();
   verdict.classify_ns = os_monotonic_ns() - classify_began;
   verdict.total_ns = os_monotonic_ns() - began;
   verdict.incomplete = problem;
@@ -99,6 +100,7 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, std::uintptr_t stac
   const std::uint64_t began = os_monotonic_ns();
   if (surroundings_ != nullptr) {
     if (const Incomplete problem = roots_.prepare(); problem != Incomplete::kNo) return problem;
+    pagemap_.open();
   }
   std::unique_lock<ThreadRegistry> threads;
   if (surroundings_ != nullptr) threads = std::unique_lock(*surroundings_->threads);
@@ -144,7 +146,7 @@ Incomplete Scanner::mark_world_stopped(const ScanSettings& settings, std::uintpt
     const auto in_use = heap_.in_use_locked();
     const Incomplete problem = roots_.collect_world_stopped(
         settings.roots, world_.threads(), calling_thread(stack_pointer), *surroundings_->threads,
-        {never.begin(), never.size()}, {in_use.begin, in_use.begin + in_use.bytes});
+        {never.begin(), never.size()}, {in_use.begin, in_use.begin + in_use.bytes}, pagemap_);
     if (problem != Incomplete::kNo) return problem;
     unreadable = roots_.unreadable_heap();
     verdict.threads = static_cast<unsigned>(world_.threads().size());

@@ -90,6 +90,7 @@ class Scanner {
 
   std::mutex mutex_;
   AddressRange stack_;  // mutex_, and the rest likewise; reserved by the first scan and kept
+  Pagemap pagemap_;     // open during a scan
   RootCollector roots_;
   World world_;
   OrphanList orphans_;       // of the last scan

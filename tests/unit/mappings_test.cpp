@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scan/mappings.h"
+#include "scan/pagemap.h"
 
 using namespace arenascan;
 using scan::Mapping;
@@ -61,16 +62,18 @@ TEST_CASE("only touched pages are told, also of a range that begins and ends ins
     *reinterpret_cast<char*>(base + page * 4096) = 1;
   }
   std::vector<scan::AddressRange> runs;
+  scan::Pagemap pagemap;
+  pagemap.open();
   const auto collect = [](scan::AddressRange run, void* to) {
     static_cast<std::vector<scan::AddressRange>*>(to)->push_back(run);
   };
-  REQUIRE(scan::for_each_touched_run({base, base + kPages * 4096}, false, collect, &runs));
+  REQUIRE(pagemap.for_each_touched_run({base, base + kPages * 4096}, false, collect, &runs));
   REQUIRE(runs.size() == 3);
   CHECK((runs[0].begin == base && runs[0].end == base + 2 * 4096));
   CHECK((runs[1].begin == base + 511 * 4096 && runs[1].end == base + 513 * 4096));
   CHECK((runs[2].begin == base + (kPages - 1) * 4096 && runs[2].end == base + kPages * 4096));
   runs.clear();
-  REQUIRE(scan::for_each_touched_run({base + 100, base + 4096 + 100}, false, collect, &runs));
+  REQUIRE(pagemap.for_each_touched_run({base + 100, base + 4096 + 100}, false, collect, &runs));
   REQUIRE(runs.size() == 1);
   CHECK((runs[0].begin == base + 100 && runs[0].end == base + 4096 + 100));
   munmap(memory, kPages * 4096);

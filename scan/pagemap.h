@@ -1,0 +1,53 @@
+// What the kernel knows of the process's pages: which hold anything, and which were written since they were protected.
+// /proc/PID/pagemap tells both.
+//
+// Linux 6.7 and later answer with runs of pages (the PAGEMAP_SCAN ioctl); before, an entry is read for each page, and
+// nothing can be told about writes. The file is opened for one scan and closed after it, under a number far from those
+// that programs count on; a program that closes it nevertheless makes the questions fail, which is told.
+//
+// Threads: the scanner's; also while the world is stopped, since only raw system calls are used. errno is kept.
+// Called by: roots, write_watch, scanner.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "scan/mappings.h"
+
+namespace arenascan::scan {
+
+// Moves a file to a number out of the program's way; returns its number then. Negative ones stay what they are.
+int move_out_of_the_way(int file) noexcept;
+
+class Pagemap {
+ public:
+  Pagemap() = default;
+  Pagemap(const Pagemap&) = delete;
+  Pagemap& operator=(const Pagemap&) = delete;
+  ~Pagemap() { close(); }
+
+  // Opens the calling thread's: /proc/self is the main thread, which has no pages when it has ended before the others.
+  void open() noexcept;
+  void close() noexcept;
+
+  using RunVisit = void (*)(AddressRange run, void* argument);
+
+  // Calls visit for each run of pages of `range` that the process has touched (of a file mapping: written). False when
+  // the kernel does not tell.
+  bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept;
+
+  // Protects all pages of `range`, whole ones, which must be watched (write_watch.h). False: not all of it is.
+  [[nodiscard]] bool protect(AddressRange range) const noexcept;
+
+  // Calls visit for each run of pages of `range` that were written since they were protected, and protects them again
+  // before it tells if so asked. False: not all of the range is watched.
+  [[nodiscard]] bool for_each_written_run(AddressRange range, bool protect_again, RunVisit visit,
+                                          void* argument) const noexcept;
+
+ private:
+  bool read_entries(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept;
+
+  int file_ = -1;
+};
+
+}  // namespace arenascan::scan

@@ -1,0 +1,162 @@
+#include "scan/pagemap.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "alloc/os.h"
+
+namespace arenascan::scan {
+namespace {
+
+// The interface of Linux 6.7 (Documentation/admin-guide/mm/pagemap.rst), which Debian 12's headers do not have.
+struct ScanRegion {
+  std::uint64_t begin, end, categories;
+};
+struct ScanArgument {
+  std::uint64_t size, flags, begin, end, walk_end, regions, region_count, most_pages;
+  std::uint64_t inverted, all_of, any_of, told;
+};
+constexpr unsigned long kScan = _IOWR('f', 16, ScanArgument);
+constexpr std::uint64_t kProtectMatching = 1;  // flags
+constexpr std::uint64_t kOnlyWatched = 2;
+constexpr std::uint64_t kIsWritten = 2;  // categories
+constexpr std::uint64_t kIsFile = 4;
+constexpr std::uint64_t kIsPresent = 8;
+constexpr std::uint64_t kIsSwapped = 16;
+
+class ErrnoKeeper {
+ public:
+  ErrnoKeeper() noexcept : saved_(errno) {}
+  ~ErrnoKeeper() { errno = saved_; }
+  ErrnoKeeper(const ErrnoKeeper&) = delete;
+  ErrnoKeeper& operator=(const ErrnoKeeper&) = delete;
+
+ private:
+  int saved_;
+};
+
+AddressRange whole_pages(AddressRange range) noexcept {
+  constexpr std::uintptr_t kMask = alloc::kOsPageBytes - 1;
+  return {range.begin & ~kMask, (range.end + kMask) & ~kMask};
+}
+
+// Runs of pages that match; false when the kernel does not take the question.
+bool scan_runs(int file, ScanArgument wanted, AddressRange range, Pagemap::RunVisit visit, void* argument) noexcept {
+  std::array<ScanRegion, 256> regions;
+  wanted.size = sizeof(wanted);
+  wanted.regions = reinterpret_cast<std::uint64_t>(regions.data());
+  wanted.region_count = regions.size();
+  const AddressRange pages = whole_pages(range);
+  for (wanted.begin = pages.begin, wanted.end = pages.end; wanted.begin < wanted.end;) {
+    const int count = ioctl(file, kScan, &wanted);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return false;
+    for (int i = 0; i < count; ++i) {
+      const ScanRegion& region = regions[static_cast<std::size_t>(i)];
+      const AddressRange run{std::max<std::uintptr_t>(region.begin, range.begin),
+                             std::min<std::uintptr_t>(region.end, range.end)};
+      if (run.begin < run.end) visit(run, argument);
+    }
+    if (wanted.walk_end <= wanted.begin) return false;
+    wanted.begin = wanted.walk_end;
+  }
+  return true;
+}
+
+}  // namespace
+
+int move_out_of_the_way(int file) noexcept {
+  if (file < 0) return file;
+  constexpr int kAbove = 960;  // below the usual limit of 1,024
+  const int moved = fcntl(file, F_DUPFD_CLOEXEC, kAbove);
+  if (moved < 0) return file;
+  ::close(file);
+  return moved;
+}
+
+void Pagemap::open() noexcept {
+  const ErrnoKeeper keeper;
+  close();
+  file_ = move_out_of_the_way(::open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC));
+}
+
+void Pagemap::close() noexcept {
+  const ErrnoKeeper keeper;
+  if (file_ >= 0) ::close(file_);
+  file_ = -1;
+}
+
+bool Pagemap::for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept {
+  const ErrnoKeeper keeper;
+  ScanArgument wanted{};
+  wanted.any_of = kIsPresent | kIsSwapped;
+  wanted.all_of = wanted.inverted = file ? kIsFile : 0;
+  wanted.told = kIsPresent;  // runs do not end where a page is swapped out or not: nobody asks which
+  return scan_runs(file_, wanted, range, visit, argument) || read_entries(range, file, visit, argument);
+}
+
+bool Pagemap::read_entries(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept {
+  constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
+  constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
+  constexpr std::uint64_t kFilePage = std::uint64_t{1} << 61;
+  std::array<std::uint64_t, 512> entries;
+  const auto tell = [&](AddressRange run) {
+    run = {std::max(run.begin, range.begin), std::min(run.end, range.end)};
+    if (run.begin < run.end) visit(run, argument);
+  };
+  const AddressRange pages = whole_pages(range);
+  AddressRange run{pages.begin, pages.begin};
+  for (std::uintptr_t at = pages.begin; at < pages.end;) {
+    const std::size_t count = std::min(entries.size(), (pages.end - at) / alloc::kOsPageBytes);
+    const auto wanted = static_cast<ssize_t>(count * sizeof(entries[0]));
+    const ssize_t got = pread(file_, entries.data(), static_cast<std::size_t>(wanted),
+                              static_cast<off_t>(at / alloc::kOsPageBytes * sizeof(entries[0])));
+    if (got < 0 && errno == EINTR) continue;
+    if (got != wanted) return false;
+    for (std::size_t i = 0; i < count; ++i, at += alloc::kOsPageBytes) {
+      const bool touched = (entries[i] & (kPresent | kSwapped)) != 0 && !(file && (entries[i] & kFilePage) != 0);
+      if (!touched) continue;
+      if (run.end != at) {
+        tell(run);
+        run.begin = at;
+      }
+      run.end = at + alloc::kOsPageBytes;
+    }
+  }
+  tell(run);
+  return true;
+}
+
+bool Pagemap::protect(AddressRange range) const noexcept {
+  const ErrnoKeeper keeper;
+  ScanArgument wanted{};
+  wanted.size = sizeof(wanted);
+  wanted.flags = kProtectMatching | kOnlyWatched;
+  wanted.all_of = kIsWritten;
+  const AddressRange pages = whole_pages(range);
+  for (wanted.begin = pages.begin, wanted.end = pages.end; wanted.begin < wanted.end; wanted.begin = wanted.walk_end) {
+    int result = 0;
+    do {
+      result = ioctl(file_, kScan, &wanted);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0 || wanted.walk_end <= wanted.begin) return false;
+  }
+  return true;
+}
+
+bool Pagemap::for_each_written_run(AddressRange range, bool protect_again, RunVisit visit,
+                                   void* argument) const noexcept {
+  const ErrnoKeeper keeper;
+  ScanArgument wanted{};
+  wanted.flags = kOnlyWatched | (protect_again ? kProtectMatching : 0);
+  wanted.all_of = wanted.told = kIsWritten;
+  return scan_runs(file_, wanted, range, visit, argument);
+}
+
+}  // namespace arenascan::scan
