@@ -178,7 +178,10 @@ Heap::Allocation Heap::allocate_slow(ThreadCache& cache, std::size_t bytes, std:
 
 void Heap::set_flags(void* object, std::uint8_t flags) noexcept {
   const Located at = locate_live(object);
-  if ((flags & state::kPolicyMask) != 0) at.page->annotated.store(true, std::memory_order_relaxed);
+  if ((flags & state::kPolicyMask) != 0) {
+    count_annotation();
+    at.page->annotated.store(true, std::memory_order_relaxed);
+  }
   at.page->states()[at.index].store(state::kAllocated | flags, std::memory_order_release);
 }
 
@@ -195,6 +198,7 @@ Heap::Allocation Heap::allocate_large(std::size_t bytes, std::size_t alignment, 
     page->local->used = 1;
     page->local->free_bits()[0] = 0;
     page->large_bytes.store(bytes, std::memory_order_relaxed);
+    if ((flags & state::kPolicyMask) != 0) count_annotation();
     page->annotated.store((flags & state::kPolicyMask) != 0, std::memory_order_relaxed);
     map_.publish_locked(page);
   }

@@ -126,6 +126,11 @@ class Heap {
   // The birth of an object that is allocated now.
   [[nodiscard]] Birth birth(std::uint32_t stack) const noexcept { return {stack, static_cast<std::uint16_t>(stamp())}; }
 
+  // How many policies have been set so far. Raised before one takes effect, with release by the policy's store, so that
+  // a reader (acquire) which sees the policy sees the count too.
+  [[nodiscard]] std::uint64_t annotations() const noexcept { return annotations_.load(std::memory_order_acquire); }
+  void count_annotation() noexcept { annotations_.fetch_add(1, std::memory_order_relaxed); }
+
   // Gives objects older than Birth::kOldestAge that age, so that 16 bits keep telling old from new. Walks the heap once
   // in Birth::kAgingInterval stamps, else does nothing. Whoever advances the stamp calls it, before, with the lock
   // held.
@@ -198,6 +203,7 @@ class Heap {
   PageMap map_;
   RunAllocator runs_;
   std::atomic<std::uint32_t> stamp_{1};
+  std::atomic<std::uint64_t> annotations_{0};
   std::uint32_t aged_at_ = 0;  // mutex_; stamp of the last walk of age_births_locked()
 
   void* reserved_ = nullptr;

@@ -3,6 +3,7 @@
 namespace arenascan::alloc {
 
 bool HeapView::add_policy(const Object& object, std::uint8_t bits) noexcept {
+  heap_.count_annotation();
   object.page->annotated.store(true, std::memory_order_relaxed);
   auto& slot = object.page->states()[object.index];
   std::uint8_t seen = slot.load(std::memory_order_relaxed);

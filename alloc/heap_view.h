@@ -4,8 +4,11 @@
 // something only while the slot holds the object that was meant: check is_allocated and the birth again after the world
 // has been let go.
 //
-// Threads: find() and the accessors work without a lock at any time. for_each_page() is for the holder of lock(), who
-// alone keeps pages from coming and going; slots may still change unless the world is stopped.
+// Threads: find() and the accessors work without a lock at any time. for_each_page_locked() is for the holder of
+// lock(), who alone keeps pages from coming and going; slots may still change unless the world is stopped.
+//
+// Who holds a Page while the program runs may see it given back and set up again, for slots of the same size but
+// elsewhere: an index has to be compared with its capacity before it is used.
 // Lock order: lock() is taken before other threads are stopped, and released after they run again: a thread can then
 // not be stopped while it holds it.
 //
@@ -93,8 +96,10 @@ class HeapView {
   [[nodiscard]] std::size_t number_of(const Page& page) const noexcept {
     return (page.base - heap_.map_.begin()) >> kPageShift;
   }
-  // The page with that number, below the end of in_use_locked(); null: there is none any more.
-  [[nodiscard]] Page* page_numbered(std::size_t number) const noexcept { return heap_.map_.at(number); }
+  // The page with that number; null: there is none.
+  [[nodiscard]] Page* page_numbered(std::size_t number) const noexcept {
+    return heap_.map_.find(heap_.map_.begin() + (number << kPageShift));
+  }
 
   // Calls visit(Page&) for each page in use, in address order.
   template <typename Visit>
@@ -102,8 +107,19 @@ class HeapView {
     heap_.for_each_page_locked(visit);
   }
 
+  // The same without the lock, for the pages below the number `end`: those that come or go meanwhile are visited or
+  // not.
+  template <typename Visit>
+  void for_each_page(std::size_t end, Visit&& visit) const {
+    for (std::size_t number = 0; number < end; ++number) {
+      Page* const page = page_numbered(number);
+      if (page != nullptr && number_of(*page) == number) visit(*page);
+    }
+  }
+
   // Adds policy bits (layout.h) to a live object. False when it is not allocated (any more).
-  static bool add_policy(const Object& object, std::uint8_t bits) noexcept;
+  bool add_policy(const Object& object, std::uint8_t bits) noexcept;
+  [[nodiscard]] std::uint64_t annotations() const noexcept { return heap_.annotations(); }
 
   // Stamps of births (heap.h).
   std::uint32_t advance_stamp() noexcept { return heap_.advance_stamp(); }

@@ -22,7 +22,7 @@ int annotate(const void* p, std::uint8_t policy) noexcept {
   alloc::Object object;
   alloc::HeapView heap(api::process().heap);
   if (!heap.find(reinterpret_cast<std::uintptr_t>(p), object)) return fail(EINVAL);
-  return alloc::HeapView::add_policy(object, policy) ? 0 : fail(EINVAL);
+  return heap.add_policy(object, policy) ? 0 : fail(EINVAL);
 }
 
 scan::AddressRange range_of(const void* p, std::size_t size) noexcept {
@@ -47,6 +47,7 @@ int arena_scan_ex(const arena_scan_options* options, arena_scan_result* result) 
   scan::ScanSettings settings = api::scan_settings();
   if (options != nullptr) {
     settings.born_since = options->born_since;
+    if (options->stop != 0) settings.mark.concurrent = false;
     if (options->second_look_ms != 0) settings.second_look_ns = std::uint64_t{options->second_look_ms} * 1'000'000;
   }
   api::scan_process(settings, [&](const scan::Verdict& verdict) {

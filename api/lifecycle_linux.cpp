@@ -61,6 +61,7 @@ void after_fork_in_child() noexcept {
   unlock_all();
   if (g_threads_at_fork != 1) api::process().inherited_before = api::process_scanner().mark_time();
   api::process().threads.fork_child(pthread_self());
+  api::process_scanner().fork_child();
 }
 
 int open_report() noexcept {
@@ -109,7 +110,9 @@ void tell_stack_counts() noexcept {
   tell_stack_counts();
   if (!alloc::options().at_exit) return;
   bool incomplete = false;
-  api::scan_process(api::scan_settings(), [&](const scan::Verdict& verdict) {
+  scan::ScanSettings settings = api::scan_settings();
+  settings.mark.concurrent = false;  // nobody waits any more for what other threads still do
+  api::scan_process(settings, [&](const scan::Verdict& verdict) {
     g_found_leaks = verdict.direct.objects + verdict.indirect.objects != 0;
     incomplete = verdict.incomplete != scan::Incomplete::kNo;
   });

@@ -145,10 +145,12 @@ scan::Scanner& process_scanner() noexcept {
 scan::ScanSettings scan_settings() noexcept {
   const alloc::Options& options = alloc::options();
   scan::ScanSettings settings;
-  settings.roots = {options.use_globals, options.use_stacks,   options.use_registers,
-                    options.use_tls,     options.use_mappings, options.use_root_regions};
-  settings.stop = {static_cast<int>(options.stop_signal), std::uint64_t{options.stop_timeout_ms} * 1'000'000};
-  settings.inherited_before = process().inherited_before;
+  settings.mark.roots = {options.use_globals, options.use_stacks,   options.use_registers,
+                         options.use_tls,     options.use_mappings, options.use_root_regions};
+  settings.mark.stop = {static_cast<int>(options.stop_signal), std::uint64_t{options.stop_timeout_ms} * 1'000'000};
+  settings.mark.inherited_before = process().inherited_before;
+  settings.mark.concurrent = options.concurrent;
+  settings.mark.pause_ns = std::uint64_t{options.pause_budget_us} * 1'000;
   settings.second_look_ns = std::uint64_t{options.second_look_ms} * 1'000'000;
   return settings;
 }

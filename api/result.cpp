@@ -10,6 +10,8 @@ static_assert(static_cast<int>(scan::Incomplete::kNoMemory) == ARENA_INCOMPLETE_
 static_assert(static_cast<int>(scan::Incomplete::kThreadNotStopped) == ARENA_INCOMPLETE_THREAD_NOT_STOPPED);
 static_assert(static_cast<int>(scan::Incomplete::kSignalTaken) == ARENA_INCOMPLETE_SIGNAL_TAKEN);
 static_assert(static_cast<int>(scan::Incomplete::kMapsUnreadable) == ARENA_INCOMPLETE_MAPS_UNREADABLE);
+static_assert(static_cast<int>(scan::Incomplete::kPauseTooLong) == ARENA_INCOMPLETE_PAUSE_TOO_LONG);
+static_assert(static_cast<int>(scan::Incomplete::kWatchLost) == ARENA_INCOMPLETE_WATCH_LOST);
 
 }  // namespace
 
@@ -25,6 +27,9 @@ void fill_result(const scan::Verdict& verdict, arena_scan_result& result) noexce
   result.direct = to_public(verdict.direct);
   result.indirect = to_public(verdict.indirect);
   result.fresh = to_public(verdict.fresh);
+  result.concurrent = verdict.way == scan::Way::kConcurrent ? 1 : 0;
+  result.way = scan::to_text(verdict.way);
+  result.pauses = verdict.pauses;
   result.root_bytes = verdict.root_bytes;
   result.threads = verdict.threads;
   result.prepare_ns = verdict.prepare_ns;

@@ -113,9 +113,8 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, StartRou
   if (memory == nullptr) return EAGAIN;
   auto* const start = new (memory) Start{routine, argument, !has_own_stack(attributes)};
   alloc::Object object;
-  if (alloc::HeapView(api::process().heap).find(reinterpret_cast<std::uintptr_t>(memory), object)) {
-    alloc::HeapView::add_policy(object, alloc::state::kNotLeak);
-  }
+  alloc::HeapView heap(api::process().heap);
+  if (heap.find(reinterpret_cast<std::uintptr_t>(memory), object)) heap.add_policy(object, alloc::state::kNotLeak);
   const int error = create(thread, attributes, run_thread, start);
   if (error != 0) api::release(memory);
   return error;

@@ -5,17 +5,17 @@
 #include <algorithm>
 #include <bit>
 
+#include "alloc/os.h"
+
 namespace arenascan::scan {
 
 using alloc::Object;
 using alloc::Page;
 
-bool Marker::begin(std::span<const AddressRange> unreadable) noexcept {
-  unreadable_ = unreadable;
+bool Marker::begin_locked() noexcept {
   reached_ = {};
-  const auto in_use = heap_.in_use_locked();
-  window_ = {in_use.begin, in_use.bytes};
-  if (!grey_.reserve(in_use.bytes >> alloc::kPageShift)) return false;
+  unreadable_ = {};
+  if (!extend_locked()) return false;
   if (epoch_.advance()) {
     heap_.for_each_page_locked([](Page& page) {
       for (std::uint32_t i = 0; i < page.capacity; ++i) page.marks()[i].store(0, std::memory_order_relaxed);
@@ -24,14 +24,24 @@ bool Marker::begin(std::span<const AddressRange> unreadable) noexcept {
   return true;
 }
 
+bool Marker::extend_locked() noexcept {
+  constexpr std::size_t kRoomBytes = std::size_t{64} << 20;
+  const auto range = heap_.range();
+  const std::size_t used = heap_.in_use_locked().bytes;
+  const std::size_t bytes = std::min(range.bytes, used + used / 4 + kRoomBytes);
+  if (!words_.resize(kWords + kFilterSlack) || !grey_.reserve(bytes >> alloc::kPageShift)) return false;
+  window_ = {range.begin, bytes};
+  return true;
+}
+
 void Marker::mark_object(const Object& object) noexcept {
-  const bool white = epoch_.is_white(object.mark().load(std::memory_order_relaxed));
-  if (white) object.mark().store(epoch_.grey(), std::memory_order_relaxed);
-  grey_.add_if(white, heap_.number_of(*object.page), object.index);
+  if (object.mark().load(std::memory_order_relaxed) == epoch_.black()) return;
+  object.mark().store(epoch_.grey(), std::memory_order_relaxed);
+  grey_.add_if(true, heap_.number_of(*object.page), object.index);
 }
 
 void Marker::mark_annotated() noexcept {
-  heap_.for_each_page_locked([this](Page& page) {
+  heap_.for_each_page(page_end(), [this](Page& page) {
     if (!page.annotated.load(std::memory_order_relaxed)) return;
     for (std::uint32_t i = 0; i < page.capacity; ++i) {
       const Object object{&page, i};
@@ -54,7 +64,7 @@ void Marker::gather(std::uintptr_t begin, std::uintptr_t end) noexcept {
       const std::size_t count = std::min<std::size_t>((to - from) / kWord, kChunk);
       if (word_count_ + count > kWords) look_up();
       word_count_ +=
-          filter_words(reinterpret_cast<const std::uintptr_t*>(from), count, window_, words_.data() + word_count_);
+          filter_words(reinterpret_cast<const std::uintptr_t*>(from), count, window_, words_.begin() + word_count_);
       from += count * kWord;
     }
   };
@@ -67,14 +77,15 @@ void Marker::gather(std::uintptr_t begin, std::uintptr_t end) noexcept {
 
 void Marker::look_up() noexcept {
   for (std::size_t i = 0; i < word_count_; i += kBatch) {
-    look_up_batch(words_.data() + i, std::min(kBatch, word_count_ - i));
+    look_up_batch(words_.begin() + i, std::min(kBatch, word_count_ - i));
   }
   word_count_ = 0;
 }
 
 // Three passes, each of which only touches what the one before has asked for. Whether an object is white is as good as
 // random, so nothing branches on it. A pointer to the beginning of a slot turns it grey whatever its state: what holds
-// no object is sorted out when its page is read, 64 slots at a time.
+// no object is sorted out when its page is read, 64 slots at a time. One that is grey already is added once more, which
+// costs nothing: should its page have changed hands just when it turned grey, it would wait in no queue.
 void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
   struct Target {
     Page* page;
@@ -98,6 +109,7 @@ void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexc
   for (std::size_t i = 0; i < found; ++i) {
     Page& page = *targets[i].page;
     const std::uint32_t index = page.index_of(targets[i].word);
+    if (index > page.capacity) continue;
     if (page.address_of(index) != targets[i].word) {
       const Object object{&page, index};
       if (!alloc::state::is_allocated(object.state()) || !object.contains(targets[i].word)) continue;
@@ -107,31 +119,50 @@ void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexc
     slots[wanted++] = {mark, static_cast<std::uint32_t>(heap_.number_of(page)), index};
   }
   const std::uint8_t grey = epoch_.grey();
+  const std::uint8_t black = epoch_.black();
   for (std::size_t i = 0; i < wanted; ++i) {
-    const std::uint8_t mark = slots[i].mark->load(std::memory_order_relaxed);
-    const bool white = epoch_.is_white(mark);
-    slots[i].mark->store(white ? grey : mark, std::memory_order_relaxed);
-    grey_.add_if(white, slots[i].page, slots[i].index);
+    const bool is_new = slots[i].mark->load(std::memory_order_relaxed) != black;
+    slots[i].mark->store(is_new ? grey : black, std::memory_order_relaxed);
+    grey_.add_if(is_new, slots[i].page, slots[i].index);
   }
 }
+
+namespace {
+
+// Of 16 slots: which have the mark `wanted` and hold objects.
+[[gnu::no_sanitize_thread]] __m128i live_with_mark(const Page& page, std::uint32_t first, __m128i mark,
+                                                   std::uint8_t wanted) noexcept {
+  const __m128i state = _mm_loadu_si128(reinterpret_cast<const __m128i*>(page.states() + first));
+  const __m128i occupancy = _mm_and_si128(state, _mm_set1_epi8(alloc::state::kOccupancyMask));
+  return _mm_and_si128(_mm_cmpeq_epi8(mark, _mm_set1_epi8(static_cast<char>(wanted))),
+                       _mm_cmpeq_epi8(occupancy, _mm_set1_epi8(alloc::state::kAllocated)));
+}
+
+std::uint64_t bits_of(__m128i bytes, std::uint32_t at) noexcept {
+  return std::uint64_t{static_cast<std::uint32_t>(_mm_movemask_epi8(bytes))} << at;
+}
+
+}  // namespace
 
 // Turns the grey ones of 64 slots black and returns which of them hold objects.
 [[gnu::no_sanitize_thread]] std::uint64_t Marker::blacken(Page& page, std::uint32_t first) const noexcept {
   const __m128i grey = _mm_set1_epi8(static_cast<char>(epoch_.grey()));
   const __m128i one = _mm_set1_epi8(1);
-  const __m128i occupancy = _mm_set1_epi8(alloc::state::kOccupancyMask);
-  const __m128i allocated = _mm_set1_epi8(alloc::state::kAllocated);
-  auto* const marks = reinterpret_cast<__m128i*>(page.marks() + first);
-  const auto* const states = reinterpret_cast<const __m128i*>(page.states() + first);
   std::uint64_t objects = 0;
-  for (unsigned i = 0; i < 4; ++i) {
-    const __m128i mark = _mm_loadu_si128(marks + i);
-    const __m128i state = _mm_loadu_si128(states + i);
-    const __m128i is_grey = _mm_cmpeq_epi8(mark, grey);
-    const __m128i is_live = _mm_cmpeq_epi8(_mm_and_si128(state, occupancy), allocated);
-    _mm_storeu_si128(marks + i, _mm_or_si128(mark, _mm_and_si128(is_grey, one)));
-    const auto bits = static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_and_si128(is_grey, is_live)));
-    objects |= std::uint64_t{bits} << (16 * i);
+  for (std::uint32_t i = 0; i < GreyPages::kGroupSlots; i += 16) {
+    auto* const marks = reinterpret_cast<__m128i*>(page.marks() + first + i);
+    const __m128i mark = _mm_loadu_si128(marks);
+    objects |= bits_of(live_with_mark(page, first + i, mark, epoch_.grey()), i);
+    _mm_storeu_si128(marks, _mm_or_si128(mark, _mm_and_si128(_mm_cmpeq_epi8(mark, grey), one)));
+  }
+  return objects;
+}
+
+[[gnu::no_sanitize_thread]] std::uint64_t Marker::black_ones(const Page& page, std::uint32_t first) const noexcept {
+  std::uint64_t objects = 0;
+  for (std::uint32_t i = 0; i < GreyPages::kGroupSlots; i += 16) {
+    const __m128i mark = _mm_loadu_si128(reinterpret_cast<const __m128i*>(page.marks() + first + i));
+    objects |= bits_of(live_with_mark(page, first + i, mark, epoch_.black()), i);
   }
   return objects;
 }
@@ -146,6 +177,7 @@ bool Marker::next_group(Group& group) noexcept {
     }
     const auto first = static_cast<std::uint32_t>(std::countr_zero(groups_)) << GreyPages::kGroupShift;
     groups_ &= groups_ - 1;
+    if (first >= page_->capacity) continue;
     group = {page_, blacken(*page_, first), first};
     if (group.objects != 0) return true;
   }
@@ -165,43 +197,75 @@ void Marker::fetch_ahead() noexcept {
   }
 }
 
-void Marker::read(const Group& group) noexcept {
+Count Marker::read(const Group& group) noexcept {
+  Count count;
   const bool is_plain = !group.page->annotated.load(std::memory_order_relaxed) && unreadable_.empty();
   if (is_plain && group.page->slot_bytes <= kSmallSlotBytes) {
     if (word_count_ + kMostWordsOfGroup > kWords) look_up();
-    std::uint64_t bytes = 0;
-    word_count_ += filter_objects(*group.page, group.first, group.objects, window_, words_.data() + word_count_, bytes);
-    reached_.objects += static_cast<std::uint64_t>(std::popcount(group.objects));
-    reached_.bytes += bytes;
-    return;
+    count.objects = static_cast<std::uint64_t>(std::popcount(group.objects));
+    word_count_ +=
+        filter_objects(*group.page, group.first, group.objects, window_, words_.begin() + word_count_, count.bytes);
+    return count;
   }
   for (std::uint64_t rest = group.objects; rest != 0; rest &= rest - 1) {
-    read_object({group.page, group.first + static_cast<std::uint32_t>(std::countr_zero(rest))});
+    const Count one = read_object({group.page, group.first + static_cast<std::uint32_t>(std::countr_zero(rest))});
+    count.objects += one.objects;
+    count.bytes += one.bytes;
   }
+  return count;
 }
 
-void Marker::read_object(const Object& object) noexcept {
+Count Marker::read_object(const Object& object) noexcept {
   const std::size_t bytes = object.bytes();
-  ++reached_.objects;
-  reached_.bytes += bytes;
-  if (object.page->annotated.load(std::memory_order_relaxed) &&
-      (object.state() & (alloc::state::kNoScan | alloc::state::kIgnored)) != 0) {
-    return;
-  }
-  gather(object.address(), object.address() + bytes);
+  if (is_read(object)) gather(object.address(), object.address() + bytes);
+  return {1, bytes};
 }
 
-void Marker::drain() noexcept {
-  for (;;) {
+bool Marker::drain_until(std::uint64_t deadline_ns) noexcept {
+  constexpr unsigned kReadsPerClock = 32;
+  for (unsigned reads = 0;; ++reads) {
     fetch_ahead();
     if (ahead_begin_ != ahead_end_) {
-      read(ahead_[ahead_begin_++ % kAhead]);
+      const Count count = read(ahead_[ahead_begin_++ % kAhead]);
+      reached_.objects += count.objects;
+      reached_.bytes += count.bytes;
     } else if (word_count_ != 0) {
       look_up();
     } else {
-      return;
+      return true;
     }
+    if (reads % kReadsPerClock == 0 && deadline_ns != UINT64_MAX && alloc::os_monotonic_ns() >= deadline_ns)
+      return false;
   }
+}
+
+void Marker::reread(AddressRange written) noexcept {
+  const std::uintptr_t end = std::min(written.end, window_.begin + window_.bytes);
+  for (std::uintptr_t at = std::max(written.begin, window_.begin); at < end;) {
+    const std::uintptr_t next = std::min(end, (at | (alloc::kPageBytes - 1)) + 1);
+    if (const Page* const page = heap_.page_of(at)) reread_part(*page, {at, next});
+    at = next;
+  }
+}
+
+void Marker::reread_part(const Page& page, AddressRange part) noexcept {
+  const std::uint32_t last = std::min(page.index_of(part.end - 1), page.capacity - 1);
+  for (std::uint32_t index = page.index_of(part.begin); index <= last; ++index) {
+    const Object object{const_cast<Page*>(&page), index};
+    if (!is_black(page, index) || !is_read(object)) continue;
+    const std::uintptr_t begin = std::max(object.address(), part.begin);
+    const std::uintptr_t end = std::min(object.address() + object.bytes(), part.end);
+    if (begin < end) gather(begin, end);
+  }
+}
+
+void Marker::reread_all() noexcept {
+  heap_.for_each_page(page_end(), [this](Page& page) {
+    for (std::uint32_t first = 0; first < page.capacity; first += GreyPages::kGroupSlots) {
+      const Group group{&page, black_ones(page, first), first};
+      if (group.objects != 0) read(group);
+    }
+  });
 }
 
 }  // namespace arenascan::scan

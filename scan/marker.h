@@ -1,9 +1,17 @@
 // The mark: everything that can be reached from the roots becomes black.
 //
-//     begin()              next epoch: all white
+//     begin_locked()       next epoch: all white
 //     mark_annotated()     what the user declared no leak is a root; ignored objects are black unread
 //     mark_range(root)...  each aligned word that points to or into an object turns it grey
 //     drain()              reads grey objects until none is left
+//
+// The program may run meanwhile and move pointers from where the marker has not looked yet to where it has. Then
+//
+//     reread(pages)        looks again at what black objects hold in pages that were written
+//     reread_all()         ... at all black objects
+//
+// and at last, with the world stopped, reread(what was written since), roots, drain. concurrent_mark.h has the order of
+// it.
 //
 // What keeps a mark waiting is memory: object, page, colour, record lie in five places. So each step asks for what the
 // next one needs and goes on with something else:
@@ -16,11 +24,12 @@
 // What is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor
 // does a pointer there reach anything. Ranges that the program made unreadable are left out.
 //
-// Legal sequence: begin, then the others in any order and number; the mark is finished after a drain.
-// Invariant after drain: no object is grey; every object that a black one points to is black.
+// Legal sequence: begin_locked, then the others in any order and number; the mark is finished after a drain that was not cut
+// short. Invariant then: no object is grey; every object that a black one points to, as it was last read, is black.
 //
-// Threads: the scanner's, with the heap's lock held. Exact only while the world is stopped (or nobody else uses the
-// heap).
+// Threads: the scanner's. ..._locked() with the heap's lock held. Exact only while the world is stopped (or
+// nobody else uses the heap); while it runs, pages may be given back and set up again under the marker's hands: it may
+// then mark what was born meanwhile, but touches nothing else.
 #pragma once
 
 #include <array>
@@ -40,12 +49,31 @@ class Marker {
  public:
   explicit Marker(alloc::HeapView heap) noexcept : heap_(heap) {}
 
-  // `unreadable`: sorted ranges of the heap that must not be read during this mark. False: no memory.
-  [[nodiscard]] bool begin(std::span<const AddressRange> unreadable) noexcept;
+  // False: no memory.
+  [[nodiscard]] bool begin_locked() noexcept;
   void mark_annotated() noexcept;
   void mark_range(AddressRange range) noexcept;
   void mark_object(const alloc::Object& object) noexcept;
-  void drain() noexcept;
+  void drain() noexcept { drain_until(UINT64_MAX); }
+
+  // The same until os_monotonic_ns() has come to `deadline_ns`; false when something is left to be read.
+  bool drain_until(std::uint64_t deadline_ns) noexcept;
+
+  void reread(AddressRange written) noexcept;
+  void reread_all() noexcept;
+
+  // The heap may grow while the mark runs. A mark knows of more than there was when it began; pointers to what lies
+  // behind that mean nothing to it.
+  [[nodiscard]] bool knows_all_locked() const noexcept { return heap_.in_use_locked().bytes <= window_.bytes; }
+
+  // Takes in what the heap has grown by; black objects may point there. Nothing may be grey. False: no memory.
+  [[nodiscard]] bool extend_locked() noexcept;
+
+  // Ranges of the heap that must not be read from now on; sorted.
+  void leave_out(std::span<const AddressRange> unreadable) noexcept { unreadable_ = unreadable; }
+
+  // The number behind the last page that the mark knows of.
+  [[nodiscard]] std::size_t page_end() const noexcept { return window_.bytes >> alloc::kPageShift; }
 
   [[nodiscard]] Epoch epoch() const noexcept { return epoch_; }
   [[nodiscard]] Count reached() const noexcept { return reached_; }
@@ -81,9 +109,19 @@ class Marker {
   void look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept;
   bool next_group(Group& group) noexcept;
   std::uint64_t blacken(alloc::Page& page, std::uint32_t first) const noexcept;
+  std::uint64_t black_ones(const alloc::Page& page, std::uint32_t first) const noexcept;
   void fetch_ahead() noexcept;
-  void read(const Group& group) noexcept;
-  void read_object(const alloc::Object& object) noexcept;
+  Count read(const Group& group) noexcept;
+  Count read_object(const alloc::Object& object) noexcept;
+  void reread_part(const alloc::Page& page, AddressRange part) noexcept;
+  [[nodiscard]] static bool is_read(const alloc::Object& object) noexcept {
+    return !object.page->annotated.load(std::memory_order_relaxed) ||
+           (object.state() & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0;
+  }
+  [[nodiscard]] bool is_black(const alloc::Page& page, std::uint32_t index) const noexcept {
+    return page.marks()[index].load(std::memory_order_relaxed) == epoch_.black() &&
+           alloc::state::is_allocated(page.states()[index].load(std::memory_order_acquire));
+  }
 
   alloc::HeapView heap_;
   Epoch epoch_;
@@ -101,8 +139,9 @@ class Marker {
   std::size_t ahead_begin_ = 0;
   std::size_t ahead_end_ = 0;
 
+  // In the tool's memory: anywhere else these words would keep objects alive.
+  alloc::MetaVector<std::uintptr_t> words_;
   std::size_t word_count_ = 0;
-  std::array<std::uintptr_t, kWords + kFilterSlack> words_;
 };
 
 // The words are read while other code may be writing them, and belong to nobody's object as far as the language can

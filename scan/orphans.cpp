@@ -69,9 +69,9 @@ std::uint64_t white_mask_sse2(const Page& page, std::uint32_t first, Epoch epoch
   return by_sse2(plain(page.states()) + first, plain(page.marks()) + first, epoch);
 }
 
-bool find_white(alloc::HeapView heap, Epoch epoch, OrphanList& found) noexcept {
+bool find_white(alloc::HeapView heap, std::size_t page_end, Epoch epoch, OrphanList& found) noexcept {
   bool fits = true;
-  heap.for_each_page_locked([&](Page& page) {
+  heap.for_each_page(page_end, [&](Page& page) {
     for (std::uint32_t first = 0; first < page.capacity; first += 64) {
       for (std::uint64_t white = white_mask(page, first, epoch); white != 0; white &= white - 1) {
         const Object object{&page, first + static_cast<std::uint32_t>(std::countr_zero(white))};
@@ -84,6 +84,23 @@ bool find_white(alloc::HeapView heap, Epoch epoch, OrphanList& found) noexcept {
     }
   });
   return fits;
+}
+
+void keep_white(OrphanList& orphans, Epoch epoch) noexcept {
+  constexpr std::size_t kAhead = 8;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < orphans.size(); ++i) {
+    if (i + kAhead < orphans.size()) {
+      const Object& later = orphans[i + kAhead].object;
+      __builtin_prefetch(&later.mark());
+      __builtin_prefetch(&later.page->states()[later.index]);
+      __builtin_prefetch(&later.page->records[later.index]);
+    }
+    const Orphan orphan = orphans[i];
+    const bool white = epoch.is_white(orphan.object.mark().load(std::memory_order_relaxed));
+    if (white && orphan.is_same_object()) orphans[kept++] = orphan;
+  }
+  orphans.truncate(kept);
 }
 
 void recall(OrphanList& orphans, const OrphanList& earlier) noexcept {

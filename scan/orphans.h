@@ -5,8 +5,9 @@
 //
 //     white = allocated and not of this epoch
 //
-// It runs while the world still stands: a thread that was stopped in the middle of an allocation publishes the object
-// as soon as it is let go, and nothing in the object tells it from one that was there all the time.
+// It is decided while the world stands: a thread that was stopped in the middle of an allocation publishes the object
+// as soon as it is let go, and nothing in the object tells it from one that was there all the time. Either the search
+// runs then, or keep_white() looks once more at what it found before.
 //
 // An orphan whose contents change although nothing reaches it has a pointer somewhere the scan does not look (a kernel
 // structure, another process, an encoded word). So each orphan is hashed (XXH3): against its hash of the scan before,
@@ -17,7 +18,7 @@
 //   1. An orphan is known by address and birth: a new object in the slot of an old orphan is another orphan.
 //   2. Whether an orphan has been hashed is a bit of its own; every value of the checksum is an ordinary one.
 //
-// Threads: the scanner's. find_white() with the heap's lock held and the world stopped; the rest while the program
+// Threads: the scanner's. keep_white() with the world stopped; find_white() then or before; the rest while the program
 // runs, so an orphan may be freed (and its slot reused) at any moment: look() tells.
 //
 // Called by: scanner.
@@ -51,8 +52,13 @@ struct Orphan {
 
 using OrphanList = alloc::MetaVector<Orphan>;
 
-// All white objects, in address order. False when there is no memory for the list.
-[[nodiscard]] bool find_white(alloc::HeapView heap, Epoch epoch, OrphanList& found) noexcept;
+// All white objects of the pages below the number `page_end`, in address order. False when there is no memory for the
+// list.
+[[nodiscard]] bool find_white(alloc::HeapView heap, std::size_t page_end, Epoch epoch, OrphanList& found) noexcept;
+
+// Drops those that have been reached since they were found, or are gone. For the stopped world that follows a search
+// beside the running program.
+void keep_white(OrphanList& orphans, Epoch epoch) noexcept;
 
 // Copies what an earlier scan knew of the same orphans. Both lists are in address order.
 void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;

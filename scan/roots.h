@@ -75,7 +75,8 @@ class RootCollector {
   [[nodiscard]] Incomplete prepare() noexcept;
 
   // Fills roots() for the stopped threads and the calling one. `never` are ranges that are no roots: the heap with its
-  // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. `pagemap` is open. The registry's lock is held.
+  // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. `pagemap` is open. The
+  // registry's lock is held.
   [[nodiscard]] Incomplete collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                  const StoppedThread& self, const ThreadRegistry& registry,
                                                  std::span<const AddressRange> never, AddressRange heap_in_use,

@@ -34,7 +34,7 @@ bool Scanner::prepare_stack() noexcept {
 void Scanner::scan(const ScanSettings& settings, Verdict& verdict) noexcept {
   const std::scoped_lock guard(mutex_);
   verdict = Verdict{};
-  if (surroundings_ == nullptr) {
+  if (!is_process_) {
     run(settings, 0, verdict);
     return;
   }
@@ -70,7 +70,6 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   if (problem == Incomplete::kNo) problem = look_phase(settings);
   if (problem == Incomplete::kNo) problem = hold_phase(settings, verdict);
   if (problem == Incomplete::kNo) problem = classify_phase(settings, verdict);
-  pagemap_.close();
   verdict.classify_ns = os_monotonic_ns() - classify_began;
   verdict.total_ns = os_monotonic_ns() - began;
   verdict.incomplete = problem;
@@ -80,47 +79,10 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   verdict.leaks.clear();
 }
 
-Incomplete Scanner::stop_world(const ScanSettings& settings, Verdict& verdict) noexcept {
-  stopped_at_ns_ = os_monotonic_ns();
-  if (surroundings_ == nullptr) return Incomplete::kNo;
-  const World::Outcome outcome = world_.stop(settings.stop);
-  verdict.incomplete_thread = outcome.thread;
-  return outcome.problem;
-}
-
-void Scanner::resume_world(Verdict& verdict) noexcept {
-  if (surroundings_ == nullptr) return;
-  world_.resume();
-  const std::uint64_t pause = os_monotonic_ns() - stopped_at_ns_;
-  verdict.total_pause_ns += pause;
-  verdict.longest_pause_ns = std::max(verdict.longest_pause_ns, pause);
-}
-
 Incomplete Scanner::mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
-  const std::uint64_t began = os_monotonic_ns();
-  if (surroundings_ != nullptr) {
-    if (const Incomplete problem = roots_.prepare(); problem != Incomplete::kNo) return problem;
-    pagemap_.open();
-  }
-  std::unique_lock<ThreadRegistry> threads;
-  if (surroundings_ != nullptr) threads = std::unique_lock(*surroundings_->threads);
-  const std::unique_lock user_roots(user_roots_);
-  const std::unique_lock heap(heap_);
-  heap_.age_births_locked();
-
-  if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
-  const std::uint64_t stopped = os_monotonic_ns();
-  stamp_ = heap_.advance_stamp();
-  Incomplete problem = mark_world_stopped(settings, stack_pointer, verdict);
-  const std::uint64_t marked = os_monotonic_ns();
   OrphanList found;
-  if (problem == Incomplete::kNo && !find_white(heap_, marker_.epoch(), found)) problem = Incomplete::kNoMemory;
-  verdict.white_ns = os_monotonic_ns() - marked;
-  resume_world(verdict);
-  verdict.prepare_ns = stopped - began;
-  verdict.mark_ns = marked - stopped;
+  const Incomplete problem = cycle_.run(settings.mark, stack_pointer, stack_, verdict, found);
   if (problem != Incomplete::kNo) return problem;
-
   recall(found, orphans_);
   orphans_ = std::move(found);
   for (const Orphan& orphan : orphans_) {
@@ -132,61 +94,12 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, std::uintptr_t stac
   return Incomplete::kNo;
 }
 
-Incomplete Scanner::mark_world_stopped(const ScanSettings& settings, std::uintptr_t stack_pointer,
-                                       Verdict& verdict) noexcept {
-  std::span<const AddressRange> unreadable;
-  if (surroundings_ != nullptr) {
-    MetaVector<AddressRange> never;
-    const auto reserved = heap_.reserved();
-    bool fits = never.push_back({reserved.begin, reserved.begin + reserved.bytes});
-    const alloc::MetaRange tool = alloc::meta_range();
-    fits = fits && never.push_back({tool.begin, tool.end}) && never.push_back(stack_);
-    for (const AddressRange& range : surroundings_->never) fits = fits && never.push_back(range);
-    if (!fits) return Incomplete::kNoMemory;
-    const auto in_use = heap_.in_use_locked();
-    const Incomplete problem = roots_.collect_world_stopped(
-        settings.roots, world_.threads(), calling_thread(stack_pointer), *surroundings_->threads,
-        {never.begin(), never.size()}, {in_use.begin, in_use.begin + in_use.bytes}, pagemap_);
-    if (problem != Incomplete::kNo) return problem;
-    unreadable = roots_.unreadable_heap();
-    verdict.threads = static_cast<unsigned>(world_.threads().size());
-  }
-  if (!marker_.begin(unreadable)) return Incomplete::kNoMemory;
-  marker_.mark_annotated();
-  const auto mark_root = [&](AddressRange range) {
-    verdict.root_bytes += range.end - range.begin;
-    marker_.mark_range(range);
-    marker_.drain();
-  };
-  if (surroundings_ != nullptr) {
-    for (const RootRange& root : roots_.roots()) mark_root(root.range);
-  }
-  if (settings.roots.user) {
-    for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range);
-  }
-  marker_.drain();
-  if (settings.inherited_before != 0 && !mark_inherited(settings.inherited_before)) return Incomplete::kNoMemory;
-  verdict.reached = marker_.reached();
-  return Incomplete::kNo;
-}
-
-bool Scanner::mark_inherited(std::uint32_t before) noexcept {
-  OrphanList unreached;
-  if (!find_white(heap_, marker_.epoch(), unreached)) return false;
-  const std::uint32_t least_age = std::min<std::uint32_t>(stamp_ - before + 1, alloc::Birth::kOldestAge);
-  for (const Orphan& orphan : unreached) {
-    if (orphan.birth.age(stamp_) >= least_age) marker_.mark_object(orphan.object);
-  }
-  marker_.drain();
-  return true;
-}
-
 Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {
   const auto look_at = [this](auto&& wanted) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < orphans_.size(); ++i) {
       Orphan orphan = orphans_[i];
-      if (wanted(orphan) && !look(orphan, marker_)) continue;  // freed meanwhile: somebody had it
+      if (wanted(orphan) && !look(orphan, cycle_.marker())) continue;  // freed meanwhile: somebody had it
       orphans_[kept++] = orphan;
     }
     orphans_.truncate(kept);
@@ -205,14 +118,7 @@ Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {
 Incomplete Scanner::hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept {
   const auto changed = [](const Orphan& orphan) { return orphan.changed; };
   if (std::none_of(orphans_.begin(), orphans_.end(), changed)) return Incomplete::kNo;
-  const std::unique_lock heap(heap_);
-  if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
-  for (const Orphan& orphan : orphans_) {
-    if (orphan.changed && orphan.is_same_object()) marker_.mark_object(orphan.object);
-  }
-  marker_.drain();
-  resume_world(verdict);
-  return Incomplete::kNo;
+  return cycle_.mark_held(settings.mark, orphans_, changed, verdict);
 }
 
 Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept {
@@ -220,7 +126,7 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   MetaVector<std::uint8_t> direct;
   bool fits = true;
   for (const Orphan& orphan : orphans_) {
-    if (marker_.epoch().is_white(orphan.object.mark().load(std::memory_order_relaxed))) {
+    if (is_white(orphan)) {
       fits = fits && at_rest.push_back(orphan);
       continue;
     }
@@ -229,12 +135,13 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
     fits = fits && add_to_groups(orphan, orphan.changed, verdict.changed_groups);
   }
   OrphanGraph graph;
-  if (!fits || !graph.build(heap_, marker_, at_rest) || !find_direct(graph, direct)) return Incomplete::kNoMemory;
+  if (!fits || !graph.build(heap_, cycle_.marker(), at_rest) || !find_direct(graph, direct))
+    return Incomplete::kNoMemory;
 
-  const std::uint32_t oldest_wanted = settings.born_since == 0 ? UINT32_MAX : stamp_ - settings.born_since;
+  const std::uint32_t oldest_wanted = settings.born_since == 0 ? UINT32_MAX : cycle_.stamp() - settings.born_since;
   for (std::size_t i = 0; i < at_rest.size(); ++i) {
     const Orphan& orphan = at_rest[i];
-    if (orphan.birth.age(stamp_) > oldest_wanted) continue;
+    if (orphan.birth.age(cycle_.stamp()) > oldest_wanted) continue;
     Count& count = direct[i] != 0 ? verdict.direct : verdict.indirect;
     ++count.objects;
     count.bytes += orphan.bytes;
@@ -247,7 +154,7 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   finish_groups(verdict.leaks);
   finish_groups(verdict.changed_groups);
   for (Orphan& orphan : orphans_) {
-    orphan.reported = marker_.epoch().is_white(orphan.object.mark().load(std::memory_order_relaxed));
+    orphan.reported = is_white(orphan);
   }
   return Incomplete::kNo;
 }

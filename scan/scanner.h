@@ -1,13 +1,8 @@
 // One scan from beginning to end: the phases in order, and what is kept from one scan to the next.
 //
-//   prepare    list modules                                     the program runs
-//   stop       all other threads                                -- pause --
-//   roots      maps, stacks, registers, thread-local storage
-//   mark       annotated objects, roots, what they reach
-//   white      vector compare over states and colours
-//   resume                                                      -- end of pause --
+//   mark       what was out of reach at one instant (mark_cycle.h)   -- one or two pauses --
 //   looks      checksums: against the last scan's, or a second look
-//   hold       what changed orphans point to is reached, too    -- short second pause, when there are any --
+//   hold       what changed orphans point to is reached, too          -- a short pause, when there are any --
 //   classify   direct and indirect, groups
 //
 // All of it runs on a stack of the scanner's own, so that nothing it handles (addresses of objects, of pages) is left
@@ -16,7 +11,7 @@
 // A heap has one Scanner. The process's scanner has a Surroundings: other threads to stop, roots to find. A private
 // heap's has none: its roots are the ranges registered with it, and the caller answers for nobody using it meanwhile.
 //
-// Lock order: scan lock -> thread registry -> user roots -> heap. All of them are taken before the world is stopped.
+// Lock order: scan lock -> thread registry -> user roots -> heap.
 //
 // Failure: never an exception, never a guess. When anything prevents a whole verdict, Verdict::incomplete says what and
 // no leak is claimed.
@@ -30,36 +25,23 @@
 
 #include "alloc/heap_view.h"
 #include "scan/leaks.h"
-#include "scan/marker.h"
+#include "scan/mark_cycle.h"
 #include "scan/orphans.h"
-#include "scan/roots.h"
-#include "scan/threads.h"
 #include "scan/verdict.h"
-#include "scan/world.h"
 
 namespace arenascan::scan {
 
 struct ScanSettings {
-  RootSettings roots;
-  StopSettings stop;
+  MarkSettings mark;
   std::uint64_t second_look_ns = 0;
-  // In a forked child of a process with threads: objects born before this stamp are inherited. A thread that did not
-  // survive may have held one in a register, which nobody knows any more; they count as reached. 0: nothing is.
-  std::uint32_t inherited_before = 0;
   std::uint32_t born_since = 0;  // only objects with this birth stamp or a later one count as leaks; 0: all, and so
                                  // does one that lies Birth::kOldestAge or more back
-};
-
-// What surrounds the process's heap.
-struct Surroundings {
-  ThreadRegistry* threads = nullptr;
-  std::span<const AddressRange> never;  // tool memory outside the heap that is no root
 };
 
 class Scanner {
  public:
   Scanner(alloc::Heap& heap, UserRoots& user_roots, const Surroundings* surroundings) noexcept
-      : heap_(heap), marker_(alloc::HeapView(heap)), user_roots_(user_roots), surroundings_(surroundings) {}
+      : heap_(heap), cycle_(alloc::HeapView(heap), user_roots, surroundings), is_process_(surroundings != nullptr) {}
 
   // Scans now. The calling thread's registers, and its stack from here on, are roots (not for a private heap).
   void scan(const ScanSettings& settings, Verdict& verdict) noexcept;
@@ -71,31 +53,27 @@ class Scanner {
   void lock() noexcept { mutex_.lock(); }
   void unlock() noexcept { mutex_.unlock(); }
 
+  // In the child of a fork.
+  void fork_child() noexcept { cycle_.fork_child(); }
+
  private:
   bool prepare_stack() noexcept;
   void run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
-  Incomplete mark_world_stopped(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
-  bool mark_inherited(std::uint32_t before) noexcept;
-  Incomplete stop_world(const ScanSettings& settings, Verdict& verdict) noexcept;
-  void resume_world(Verdict& verdict) noexcept;
   Incomplete look_phase(const ScanSettings& settings) noexcept;
   Incomplete hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   Incomplete classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
+  [[nodiscard]] bool is_white(const Orphan& orphan) const noexcept {
+    return cycle_.marker().epoch().is_white(orphan.object.mark().load(std::memory_order_relaxed));
+  }
 
   alloc::HeapView heap_;
-  Marker marker_;
-  UserRoots& user_roots_;
-  const Surroundings* surroundings_;
+  MarkCycle cycle_;
+  bool is_process_;
 
   std::mutex mutex_;
   AddressRange stack_;  // mutex_, and the rest likewise; reserved by the first scan and kept
-  Pagemap pagemap_;     // open during a scan
-  RootCollector roots_;
-  World world_;
-  OrphanList orphans_;       // of the last scan
-  std::uint32_t stamp_ = 0;  // objects born from here on were not there when the world stopped
-  std::uint64_t stopped_at_ns_ = 0;
+  OrphanList orphans_;  // of the last scan
 };
 
 }  // namespace arenascan::scan

@@ -18,10 +18,23 @@ enum class Incomplete : std::uint8_t {
   kThreadNotStopped,  // a thread did not answer in time; `incomplete_thread` tells which
   kSignalTaken,       // the program took over the signal that stops threads
   kMapsUnreadable,    // /proc/self/maps or /proc/self/task could not be read
+  kPauseTooLong,      // the program wrote faster than its pauses allowed to follow
+  kWatchLost,         // the program closed the file by which writes are watched
 };
 
 // One line of words for people.
 const char* to_text(Incomplete reason) noexcept;
+
+// How the mark was made (mark_cycle.h): beside the program, or while it stood still, and why.
+enum class Way : std::uint8_t {
+  kConcurrent,
+  kStoppedAlone,     // there is no other thread
+  kStoppedSmall,     // it takes no longer than the pauses of a concurrent mark
+  kStoppedByOption,  // asked for
+  kStoppedForked,    // a forked child, of a process that had several threads
+  kStoppedNoWatch,   // the system does not let writes be watched
+};
+const char* to_text(Way way) noexcept;
 
 // Objects of one kind that were allocated from one call stack.
 struct Group {
@@ -42,13 +55,15 @@ struct Verdict {
   int incomplete_thread = 0;
 
   Count seen;     // allocated when the world stood still
-  Count reached;  // of them, reached from the roots
+  Count reached;  // of them, reached from the roots; by a concurrent mark, at some time during the mark
   Count orphans;  // not reached
   Count changed;  // orphans that somebody still writes to, and what they hold
   Count direct;   // leaks, split
   Count indirect;
   Count fresh;  // leaks that the scan before did not know
 
+  Way way = Way::kStoppedAlone;
+  unsigned pauses = 0;
   std::uint64_t root_bytes = 0;
   unsigned threads = 0;  // that were stopped
 

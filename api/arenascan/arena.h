@@ -26,6 +26,7 @@ struct arena_scan_options {
                           for the next 32,767 marks and scans; an older one counts as 0 */
   uint32_t
       second_look_ms; /* pause before orphans seen for the first time are looked at again; 0: the process's option */
+  uint32_t stop;      /* 1: mark while the program stands still, also where it could go on */
 };
 
 struct arena_count {
@@ -39,6 +40,8 @@ enum arena_incomplete {
   ARENA_INCOMPLETE_THREAD_NOT_STOPPED = 2, /* a thread did not answer in time: incomplete_thread */
   ARENA_INCOMPLETE_SIGNAL_TAKEN = 3,       /* the program took over the signal that stops threads */
   ARENA_INCOMPLETE_MAPS_UNREADABLE = 4,    /* /proc/self could not be read */
+  ARENA_INCOMPLETE_PAUSE_TOO_LONG = 5,     /* a concurrent mark could not end within the option pause_budget_us */
+  ARENA_INCOMPLETE_WATCH_LOST = 6,         /* the program closed the file by which its writes are watched */
 };
 
 /* What a scan found. All counts are of the instant at which the world stood still. */
@@ -49,13 +52,17 @@ struct arena_scan_result {
   const char* incomplete_why; /* a static text; empty when complete */
 
   struct arena_count seen;    /* allocated */
-  struct arena_count reached; /* from the roots */
+  struct arena_count reached; /* from the roots; by a concurrent mark, at some time during the mark */
   struct arena_count orphans; /* not reached */
   struct arena_count changed; /* orphans still written to, and what they hold: not leaks */
   struct arena_count leaked;  /* direct and indirect */
   struct arena_count direct;  /* no other leaked object points to them */
   struct arena_count indirect;
   struct arena_count fresh; /* leaks that the scan before did not know */
+
+  int concurrent;  /* marked beside the running program (1), or while it stood still (0) */
+  const char* way; /* the same and the reason, a static text */
+  unsigned pauses; /* how often the other threads were stopped */
 
   uint64_t root_bytes; /* read as roots */
   unsigned threads;    /* stopped, the calling one not counted */

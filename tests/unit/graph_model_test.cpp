@@ -58,7 +58,7 @@ class Graph {
       node.policy = kPolicies[random_.below(3)];
       alloc::Object object;
       REQUIRE(alloc::HeapView(heap_).find(node.address, object));
-      REQUIRE(alloc::HeapView::add_policy(object, node.policy));
+      REQUIRE(alloc::HeapView(heap_).add_policy(object, node.policy));
     }
     nodes_.push_back(node);
   }

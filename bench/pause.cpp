@@ -1,0 +1,179 @@
+// pause [SCANS] [OBJECTS] [SLEEPERS]: what a program that works at full speed sees of scans that follow each other.
+//
+// One thread (the mutator) allocates objects, links them into a hash table of OBJECTS, and takes others out and frees
+// them, at random all over the table, without rest; it notes the longest gap between two of its steps. The main thread
+// scans SCANS times. SLEEPERS more threads wait. Printed: the mutator's longest gaps and its steps a second, without
+// scans and during them, and what the scans themselves say of their pauses. --window: the mutator replaces only the
+// youngest 100,000 objects. --stopped: marks with the world stopped. --smoke: small.
+//
+// LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
+#include <time.h>
+
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "heap_shapes.h"
+
+namespace {
+
+using Ns = std::uint64_t;
+
+Ns now_ns() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<Ns>(now.tv_sec) * 1'000'000'000 + static_cast<Ns>(now.tv_nsec);
+}
+
+struct Node {
+  Node* next;
+  Node* cross;
+  std::uint64_t key;
+};
+
+// A chained table that always holds as many objects. Its addresses live in nothing but its own memory.
+class Table {
+ public:
+  explicit Table(std::size_t objects) : random_(3), bucket_count_(objects / 2 + 1) {
+    buckets_ = static_cast<Node**>(bench::allocate(bucket_count_ * sizeof(Node*)));
+    std::memset(buckets_, 0, bucket_count_ * sizeof(Node*));
+    for (std::size_t i = 0; i < objects; ++i) insert(random_.below(bucket_count_));
+  }
+
+  // Takes one object out, wherever one is, and puts another in.
+  void step(std::size_t span) {
+    std::size_t from = random_.below(span);
+    while (buckets_[from] == nullptr) from = from + 1 == span ? 0 : from + 1;
+    Node** place = &buckets_[from];
+    while ((*place)->next != nullptr && random_.below(2) == 0) place = &(*place)->next;
+    Node* const old = *place;
+    *place = old->next;
+    bench::release(old);
+    insert(random_.below(span));
+  }
+
+  [[nodiscard]] std::size_t bucket_count() const { return bucket_count_; }
+
+ private:
+  void insert(std::size_t bucket) {
+    const std::size_t bytes = bench::random_size(random_);
+    auto* const node = static_cast<Node*>(bench::allocate(bytes));
+    *node = {buckets_[bucket], nullptr, bytes};
+    buckets_[bucket] = node;
+  }
+
+  bench::Random random_;
+  std::size_t bucket_count_;
+  Node** buckets_;
+};
+
+struct Progress {
+  std::atomic<bool> done{false};
+  std::atomic<Ns> longest_gap{0};  // written by the mutator; taken by the main thread, which sets it back to 0
+  std::atomic<std::uint64_t> steps{0};
+};
+
+void mutate(Table& table, std::size_t span, Progress& progress) {
+  Ns last = now_ns();
+  while (!progress.done.load(std::memory_order_relaxed)) {
+    table.step(span);
+    const Ns now = now_ns();
+    if (now - last > progress.longest_gap.load(std::memory_order_relaxed)) progress.longest_gap.store(now - last);
+    last = now;
+    progress.steps.store(progress.steps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+}
+
+double us(Ns ns) { return static_cast<double>(ns) / 1e3; }
+
+void print_row(const char* what, std::vector<Ns>& values) {
+  std::sort(values.begin(), values.end());
+  const auto at = [&](std::size_t percent) { return us(values[(values.size() - 1) * percent / 100]); };
+  std::printf("%-34s %10.0f %10.0f %10.0f\n", what, at(50), at(99), at(100));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::size_t numbers[3] = {200, 2'600'000, 0};
+  std::size_t number_count = 0;
+  bool window = false;
+  [[maybe_unused]] bool stopped = false;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--smoke") == 0) {
+      numbers[0] = 5;
+      numbers[1] = 50'000;
+    } else if (std::strcmp(argv[i], "--window") == 0) {
+      window = true;
+    } else if (std::strcmp(argv[i], "--stopped") == 0) {
+      stopped = true;
+    } else if (number_count < 3) {
+      numbers[number_count++] = std::strtoul(argv[i], nullptr, 10);
+    }
+  }
+  bench::set_up();
+  static Table table(numbers[1]);
+  const std::size_t span = window ? std::min<std::size_t>(table.bucket_count(), 50'000) : table.bucket_count();
+  static Progress progress;
+  std::vector<std::thread> threads;
+  threads.emplace_back(mutate, std::ref(table), span, std::ref(progress));
+  for (std::size_t i = 0; i < numbers[2]; ++i) {
+    threads.emplace_back([] {
+      while (!progress.done) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    });
+  }
+
+  std::vector<Ns> quiet_gaps, scan_gaps, scan_times;
+  [[maybe_unused]] std::vector<Ns> pauses;
+  std::size_t concurrent = 0, incomplete = 0, leaked = 0, pause_count = 0;
+  bench::check();
+  const auto measure = [&](std::vector<Ns>& gaps, auto&& during) {
+    const std::uint64_t steps = progress.steps;
+    const Ns began = now_ns();
+    for (std::size_t i = 0; i < numbers[0]; ++i) {
+      progress.longest_gap = 0;
+      during();
+      gaps.push_back(progress.longest_gap);
+    }
+    return static_cast<double>(progress.steps - steps) / static_cast<double>(now_ns() - began) * 1e3;
+  };
+  const double quiet = measure(quiet_gaps, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+  const double busy = measure(scan_gaps, [&] {
+    const Ns began = now_ns();
+#if defined(BENCH_COLLECTOR_ARENASCAN)
+    arena_scan_options options{};
+    options.size = sizeof(options);
+    options.stop = stopped ? 1 : 0;
+    arena_scan_result result{};
+    result.size = sizeof(result);
+    arena_scan_ex(&options, &result);
+    pauses.push_back(result.longest_pause_ns);
+    concurrent += static_cast<std::size_t>(result.concurrent);
+    incomplete += result.incomplete != 0 ? 1 : 0;
+    leaked += result.leaked.objects;
+    pause_count += result.pauses;
+#else
+    bench::check();
+#endif
+    scan_times.push_back(now_ns() - began);
+  });
+  progress.done = true;
+  for (std::thread& thread : threads) thread.join();
+
+  std::printf("%-34s %10s %10s %10s\n", "microseconds", "median", "99 %", "longest");
+  print_row("mutator's longest gap in 20 ms", quiet_gaps);
+  print_row("mutator's longest gap in a scan", scan_gaps);
+  if (!pauses.empty()) print_row("longest pause of a scan", pauses);
+  print_row("a scan", scan_times);
+  std::printf("mutator: %.2f million steps a second without scans, %.2f during scans: %.0f %%\n", quiet, busy,
+              100 * busy / quiet);
+#if defined(BENCH_COLLECTOR_ARENASCAN)
+  std::printf("%zu scans, %zu concurrent, %zu incomplete, %.1f pauses each, %zu objects reported\n", numbers[0],
+              concurrent, incomplete, static_cast<double>(pause_count) / static_cast<double>(numbers[0]), leaked);
+#endif
+  std::fflush(stdout);
+  std::_Exit(incomplete == 0 && leaked == 0 ? 0 : 1);
+}

@@ -1,0 +1,300 @@
+#include "scan/mark_cycle.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "alloc/os.h"
+
+namespace arenascan::scan {
+
+using alloc::MetaVector;
+using alloc::os_monotonic_ns;
+
+namespace {
+
+// A heap of this size is marked in less time than two pauses take.
+constexpr std::size_t kSmallHeapBytes = std::size_t{2} << 20;
+
+// Written pages that a pause may reread; at a microsecond each, or less.
+constexpr std::size_t kFewPages = 128;
+
+// Rounds of rereading before the second pause is tried, and how often that is tried.
+constexpr unsigned kMostRounds = 12;
+constexpr unsigned kMostAttempts = 24;
+
+}  // namespace
+
+// Taken before the world is stopped, and held as long as it stands.
+struct MarkCycle::Locks {
+  explicit Locks(MarkCycle& cycle) noexcept
+      : user_roots(cycle.user_roots_, std::defer_lock), heap(cycle.heap_, std::defer_lock) {
+    if (cycle.surroundings_ != nullptr) threads = std::unique_lock(*cycle.surroundings_->threads);
+    user_roots.lock();
+    heap.lock();
+  }
+  std::unique_lock<ThreadRegistry> threads;
+  std::unique_lock<UserRoots> user_roots;
+  std::unique_lock<alloc::HeapView> heap;
+};
+
+Incomplete MarkCycle::run(const MarkSettings& settings, std::uintptr_t stack_pointer, AddressRange own_stack,
+                          Verdict& verdict, OrphanList& white) noexcept {
+  const std::uint64_t began = os_monotonic_ns();
+  if (surroundings_ != nullptr) {
+    if (const Incomplete problem = roots_.prepare(); problem != Incomplete::kNo) return problem;
+    pagemap_.open();
+  }
+  verdict.way = choose_way(settings);
+  verdict.prepare_ns = os_monotonic_ns() - began;
+  const Job job{settings, stack_pointer, own_stack, verdict};
+  Incomplete problem = Incomplete::kWatchLost;
+  if (verdict.way == Way::kConcurrent) problem = run_concurrent(job, white);
+  if (problem == Incomplete::kWatchLost) {
+    if (verdict.way == Way::kConcurrent) verdict.way = Way::kStoppedNoWatch;
+    white.clear();
+    problem = run_stopped(job, white);
+  }
+  pagemap_.close();
+  verdict.reached = marker_.reached();
+  return problem;
+}
+
+Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
+  if (surroundings_ == nullptr) return Way::kStoppedAlone;
+  if (!settings.concurrent) return Way::kStoppedByOption;
+  if (settings.inherited_before != 0) return Way::kStoppedForked;
+  if (alloc::os_thread_count() == 1) return Way::kStoppedAlone;
+  {
+    const std::scoped_lock heap(heap_);
+    if (heap_.in_use_locked().bytes <= kSmallHeapBytes) return Way::kStoppedSmall;
+  }
+  const auto range = heap_.range();
+  if (!watch_.prepare({range.begin, range.begin + range.bytes})) return Way::kStoppedNoWatch;
+  return Way::kConcurrent;
+}
+
+Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
+  const Locks locks(*this);
+  heap_.age_births_locked();
+  const std::uint64_t began = os_monotonic_ns();
+  if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
+  const std::uint64_t stopped = os_monotonic_ns();
+  stamp_ = heap_.advance_stamp();
+  Incomplete problem = collect_roots(job);
+  if (problem == Incomplete::kNo && !marker_.begin_locked()) problem = Incomplete::kNoMemory;
+  marker_.leave_out(roots_.unreadable_heap());
+  if (problem == Incomplete::kNo) {
+    mark_annotated();
+    mark_roots(job);
+    marker_.drain();
+    if (job.settings.inherited_before != 0 && !mark_inherited(job.settings.inherited_before)) {
+      problem = Incomplete::kNoMemory;
+    }
+  }
+  const std::uint64_t marked = os_monotonic_ns();
+  if (problem == Incomplete::kNo && !find_white(heap_, marker_.page_end(), marker_.epoch(), white)) {
+    problem = Incomplete::kNoMemory;
+  }
+  job.verdict.prepare_ns += stopped - began;
+  job.verdict.mark_ns = marked - stopped;
+  job.verdict.white_ns = os_monotonic_ns() - marked;
+  resume_world(job.verdict);
+  return problem;
+}
+
+Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept {
+  const std::uint64_t began = os_monotonic_ns();
+  if (const Incomplete problem = begin_concurrent(job); problem != Incomplete::kNo) return problem;
+  mark_annotated();
+  marker_.drain();
+
+  Incomplete problem = protect_and_reread();
+  const std::uint64_t marked = os_monotonic_ns();
+  job.verdict.mark_ns = marked - began;
+  if (problem == Incomplete::kNo && !find_white(heap_, marker_.page_end(), marker_.epoch(), white)) {
+    problem = Incomplete::kNoMemory;
+  }
+  job.verdict.white_ns = os_monotonic_ns() - marked;
+  Attempt last = Attempt::kTooLong;
+  for (unsigned attempts = 0; problem == Incomplete::kNo && last != Attempt::kFinished; ++attempts) {
+    problem = attempts < kMostAttempts ? try_to_finish(job, white, last) : Incomplete::kPauseTooLong;
+    if (problem != Incomplete::kNo || last == Attempt::kFinished) break;
+    marker_.drain();
+    problem = last == Attempt::kOutgrown ? protect_and_reread() : reread_written();
+  }
+  watch_.release(watched());
+  job.verdict.mark_ns = os_monotonic_ns() - began - job.verdict.white_ns;
+  return problem;
+}
+
+// The first pause: what the program's threads can reach at once.
+Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
+  const Locks locks(*this);
+  heap_.age_births_locked();
+  if (!marker_.begin_locked()) return Incomplete::kNoMemory;
+  if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
+  Incomplete problem = collect_roots(job);
+  marker_.leave_out(roots_.unreadable_heap());
+  if (problem == Incomplete::kNo) mark_roots(job);
+  resume_world(job.verdict);
+  return problem;
+}
+
+Incomplete MarkCycle::protect_and_reread() noexcept {
+  if (!watch_.protect(pagemap_, watched())) return Incomplete::kWatchLost;
+  marker_.reread_all();
+  marker_.drain();
+  return reread_written();
+}
+
+// Rounds of rereading what was written meanwhile, until that is little or no longer becomes less.
+Incomplete MarkCycle::reread_written() noexcept {
+  std::size_t before = SIZE_MAX;
+  for (unsigned round = 0; round < kMostRounds; ++round) {
+    if (const Incomplete problem = list_written(true); problem != Incomplete::kNo) return problem;
+    reread_listed();
+    marker_.drain();
+    if (written_pages_ <= kFewPages / 2 || written_pages_ >= before) break;
+    before = written_pages_;
+  }
+  return Incomplete::kNo;
+}
+
+// The second pause. Where it would become too long, the rest is left to be done beside the program.
+Incomplete MarkCycle::try_to_finish(const Job& job, OrphanList& white, Attempt& attempt) noexcept {
+  const Locks locks(*this);
+  if (!marker_.knows_all_locked()) {
+    attempt = Attempt::kOutgrown;
+    return marker_.extend_locked() ? Incomplete::kNo : Incomplete::kNoMemory;
+  }
+  if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
+  const bool is_limited = job.settings.pause_ns != 0;
+  const std::uint64_t deadline = is_limited ? stopped_at_ns_ + job.settings.pause_ns : UINT64_MAX;
+  attempt = Attempt::kTooLong;
+  Incomplete problem = list_written(false);
+  if (problem == Incomplete::kNo && (!is_limited || written_pages_ <= kFewPages)) {
+    problem = collect_roots(job);
+    if (problem == Incomplete::kNo && mark_last(job, deadline)) {
+      attempt = Attempt::kFinished;
+      stamp_ = heap_.advance_stamp();
+      keep_white(white, marker_.epoch());
+    }
+  }
+  resume_world(job.verdict);
+  return problem;
+}
+
+bool MarkCycle::mark_last(const Job& job, std::uint64_t deadline_ns) noexcept {
+  marker_.leave_out(roots_.unreadable_heap());
+  mark_roots(job);
+  if (annotations_ != heap_.annotations()) mark_annotated();
+  reread_listed();
+  return marker_.drain_until(deadline_ns);
+}
+
+Incomplete MarkCycle::list_written(bool protect_again) noexcept {
+  struct List {
+    MetaVector<AddressRange>& ranges;
+    std::size_t pages = 0;
+    bool fits = true;
+  } list{written_};
+  written_.clear();
+  const bool told = pagemap_.for_each_written_run(
+      watched(), protect_again,
+      [](AddressRange run, void* argument) {
+        List& to = *static_cast<List*>(argument);
+        to.pages += (run.end - run.begin) / alloc::kOsPageBytes;
+        to.fits = to.ranges.push_back(run) && to.fits;
+      },
+      &list);
+  written_pages_ = list.pages;
+  if (!told) return Incomplete::kWatchLost;
+  return list.fits ? Incomplete::kNo : Incomplete::kNoMemory;
+}
+
+void MarkCycle::reread_listed() noexcept {
+  for (const AddressRange& run : written_) marker_.reread(run);
+}
+
+AddressRange MarkCycle::watched() const noexcept {
+  const auto range = heap_.range();
+  return {range.begin, range.begin + marker_.page_end() * alloc::kPageBytes};
+}
+
+Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict) noexcept {
+  stopped_at_ns_ = os_monotonic_ns();
+  if (surroundings_ == nullptr) return Incomplete::kNo;
+  const World::Outcome outcome = world_.stop(settings.stop);
+  verdict.incomplete_thread = outcome.thread;
+  return outcome.problem;
+}
+
+void MarkCycle::resume_world(Verdict& verdict) noexcept {
+  if (surroundings_ == nullptr) return;
+  world_.resume();
+  const std::uint64_t pause = os_monotonic_ns() - stopped_at_ns_;
+  ++verdict.pauses;
+  verdict.total_pause_ns += pause;
+  verdict.longest_pause_ns = std::max(verdict.longest_pause_ns, pause);
+}
+
+Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
+  if (surroundings_ == nullptr) return Incomplete::kNo;
+  MetaVector<AddressRange> never;
+  const auto reserved = heap_.reserved();
+  bool fits = never.push_back({reserved.begin, reserved.begin + reserved.bytes});
+  const alloc::MetaRange tool = alloc::meta_range();
+  fits = fits && never.push_back({tool.begin, tool.end}) && never.push_back(job.own_stack);
+  for (const AddressRange& range : surroundings_->never) fits = fits && never.push_back(range);
+  if (!fits) return Incomplete::kNoMemory;
+  const auto in_use = heap_.in_use_locked();
+  job.verdict.threads = static_cast<unsigned>(world_.threads().size());
+  return roots_.collect_world_stopped(job.settings.roots, world_.threads(), calling_thread(job.stack_pointer),
+                                      *surroundings_->threads, {never.begin(), never.size()},
+                                      {in_use.begin, in_use.begin + in_use.bytes}, pagemap_);
+}
+
+// An annotation that is made meanwhile is counted before it takes effect.
+void MarkCycle::mark_annotated() noexcept {
+  annotations_ = heap_.annotations();
+  marker_.mark_annotated();
+}
+
+void MarkCycle::mark_roots(const Job& job) noexcept {
+  job.verdict.root_bytes = 0;
+  const auto mark_root = [&](AddressRange range) {
+    job.verdict.root_bytes += range.end - range.begin;
+    marker_.mark_range(range);
+  };
+  if (surroundings_ != nullptr) {
+    for (const RootRange& root : roots_.roots()) mark_root(root.range);
+  }
+  if (job.settings.roots.user) {
+    for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range);
+  }
+}
+
+bool MarkCycle::mark_inherited(std::uint32_t before) noexcept {
+  OrphanList unreached;
+  if (!find_white(heap_, marker_.page_end(), marker_.epoch(), unreached)) return false;
+  const std::uint32_t least_age = std::min<std::uint32_t>(stamp_ - before + 1, alloc::Birth::kOldestAge);
+  for (const Orphan& orphan : unreached) {
+    if (orphan.birth.age(stamp_) >= least_age) marker_.mark_object(orphan.object);
+  }
+  marker_.drain();
+  return true;
+}
+
+Incomplete MarkCycle::mark_held(const MarkSettings& settings, const OrphanList& orphans, bool (*is_held)(const Orphan&),
+                                Verdict& verdict) noexcept {
+  const std::unique_lock heap(heap_);
+  if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
+  for (const Orphan& orphan : orphans) {
+    if (is_held(orphan) && orphan.is_same_object()) marker_.mark_object(orphan.object);
+  }
+  marker_.drain();
+  resume_world(verdict);
+  return Incomplete::kNo;
+}
+
+}  // namespace arenascan::scan

@@ -1,0 +1,135 @@
+// The mark of one scan: which objects were out of reach at the instant at which the world stood still.
+//
+// Two ways lead to the same verdict.
+//
+//   stopped       stop - roots - mark - white objects - resume
+//
+//   concurrent    stop - roots - resume             the first pause
+//                 mark                              beside the program, which moves pointers as it likes
+//                 protect pages, reread all black   what is written from here on is noted
+//                 reread what was written, repeat   until little is
+//                 search white objects
+//                 stop - roots - reread the last written pages - mark - look again at the white ones - resume
+//
+// The second pause makes the verdict exact. A pointer that the program moved lies, when the world stands, in a root
+// (all are read then), in an object that was born or reached late (read when it is reached), or in a black object: that
+// was read after its page was protected, so either the pointer was there, or the page was written and is read again.
+// Nothing is lost by marking too much before: what was dropped during the mark is found by the next scan.
+//
+// Why pages are protected only after the first mark: a write to a protected page costs the program up to 20 us, and
+// without protection nothing. The first mark takes longest and needs no protection, since all it found is read again;
+// rereading goes through memory in order and takes a third of the time. (Protecting first and rereading only what was
+// written costs a program that writes all over a large heap most of its speed for the whole mark.)
+//
+// The pause is limited: when more pages were written than can be read in settings.pause_ns, or more has come into reach
+// than can be marked, the world goes on, the rest is done beside it, and it is stopped again, kMostAttempts times. Then
+// the mark is incomplete. Roots outside the heap are read during pauses, whole.
+//
+// Concurrent marking is for heaps whose mark would be a pause worth avoiding, of processes that have somebody to pause,
+// on systems that can watch writes; Verdict::way tells which way was taken and why.
+//
+// Lock order: scan lock -> thread registry -> user roots -> heap; the latter three are held during pauses only, and
+// taken before the world is stopped.
+//
+// Threads: the scanner's. Called by: scanner.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "alloc/heap_view.h"
+#include "scan/marker.h"
+#include "scan/orphans.h"
+#include "scan/pagemap.h"
+#include "scan/roots.h"
+#include "scan/threads.h"
+#include "scan/verdict.h"
+#include "scan/world.h"
+#include "scan/write_watch.h"
+
+namespace arenascan::scan {
+
+struct MarkSettings {
+  RootSettings roots;
+  StopSettings stop;
+  // In a forked child of a process with threads: objects born before this stamp are inherited. A thread that did not
+  // survive may have held one in a register, which nobody knows any more; they count as reached. 0: nothing is.
+  std::uint32_t inherited_before = 0;
+  bool concurrent = false;     // where it can be
+  std::uint64_t pause_ns = 0;  // longest pause of a concurrent mark; 0: no limit
+};
+
+// What surrounds the process's heap.
+struct Surroundings {
+  ThreadRegistry* threads = nullptr;
+  std::span<const AddressRange> never;  // tool memory outside the heap that is no root
+};
+
+class MarkCycle {
+ public:
+  // Without `surroundings`, a private heap: no other threads, no roots but the user's.
+  MarkCycle(alloc::HeapView heap, UserRoots& user_roots, const Surroundings* surroundings) noexcept
+      : heap_(heap), marker_(heap), user_roots_(user_roots), surroundings_(surroundings) {}
+
+  // Marks, and lists what was out of reach. `own` is the calling thread, `own_stack` the stack that this runs on.
+  Incomplete run(const MarkSettings& settings, std::uintptr_t stack_pointer, AddressRange own_stack, Verdict& verdict,
+                 OrphanList& white) noexcept;
+
+  // Marks, with the world stopped, from objects that turned out to be held after all. Each of `orphans` that `is_held`.
+  Incomplete mark_held(const MarkSettings& settings, const OrphanList& orphans, bool (*is_held)(const Orphan&),
+                       Verdict& verdict) noexcept;
+
+  [[nodiscard]] const Marker& marker() const noexcept { return marker_; }
+
+  // Objects born with this stamp or later were not there when the world stood still.
+  [[nodiscard]] std::uint32_t stamp() const noexcept { return stamp_; }
+
+  // In the child of a fork.
+  void fork_child() noexcept { watch_.fork_child(); }
+
+ private:
+  struct Job {
+    const MarkSettings& settings;
+    std::uintptr_t stack_pointer;
+    AddressRange own_stack;
+    Verdict& verdict;
+  };
+  struct Locks;
+
+  Way choose_way(const MarkSettings& settings) noexcept;
+  Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
+  Incomplete run_concurrent(const Job& job, OrphanList& white) noexcept;
+  Incomplete begin_concurrent(const Job& job) noexcept;
+  Incomplete protect_and_reread() noexcept;
+  Incomplete reread_written() noexcept;
+  enum class Attempt : std::uint8_t { kFinished, kTooLong, kOutgrown };
+  Incomplete try_to_finish(const Job& job, OrphanList& white, Attempt& attempt) noexcept;
+  bool mark_last(const Job& job, std::uint64_t deadline_ns) noexcept;
+  Incomplete list_written(bool protect_again) noexcept;
+  void reread_listed() noexcept;
+
+  Incomplete stop_world(const MarkSettings& settings, Verdict& verdict) noexcept;
+  void resume_world(Verdict& verdict) noexcept;
+  Incomplete collect_roots(const Job& job) noexcept;
+  void mark_annotated() noexcept;
+  void mark_roots(const Job& job) noexcept;
+  bool mark_inherited(std::uint32_t before) noexcept;
+  [[nodiscard]] AddressRange watched() const noexcept;
+
+  alloc::HeapView heap_;
+  Marker marker_;
+  UserRoots& user_roots_;
+  const Surroundings* surroundings_;
+
+  RootCollector roots_;
+  World world_;
+  Pagemap pagemap_;  // open during a mark
+  WriteWatch watch_;
+  alloc::MetaVector<AddressRange> written_;
+  std::size_t written_pages_ = 0;
+  std::uint64_t annotations_ = 0;  // made when they were last marked
+  std::uint32_t stamp_ = 0;
+  std::uint64_t stopped_at_ns_ = 0;
+};
+
+}  // namespace arenascan::scan

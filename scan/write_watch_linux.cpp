@@ -1,0 +1,83 @@
+#include "scan/write_watch.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "alloc/os.h"
+
+namespace arenascan::scan {
+namespace {
+
+// Newer than Debian 12's headers.
+constexpr std::uint64_t kAsynchronous = std::uint64_t{1} << 15;  // UFFD_FEATURE_WP_ASYNC
+constexpr int kUserModeOnly = 1;                                 // UFFD_USER_MODE_ONLY
+
+constexpr std::size_t kStepBytes = std::size_t{1} << 22;
+
+// Calls step(part) for the range in parts, until one fails.
+template <typename Step>
+bool in_steps(AddressRange range, Step&& step) noexcept {
+  while (range.begin < range.end) {
+    const std::uintptr_t end = std::min<std::uintptr_t>(range.end, range.begin + kStepBytes);
+    if (!step(AddressRange{range.begin, end})) return false;
+    range.begin = end;
+  }
+  return true;
+}
+
+// A registered range of a new userfaultfd, or -1.
+int register_range(AddressRange range) noexcept {
+  const int file =
+      move_out_of_the_way(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | kUserModeOnly)));
+  if (file < 0) return -1;
+  uffdio_api api{UFFD_API, kAsynchronous, 0};
+  uffdio_register wanted{{range.begin, range.end - range.begin}, UFFDIO_REGISTER_MODE_WP, 0};
+  if (ioctl(file, UFFDIO_API, &api) == 0 && ioctl(file, UFFDIO_REGISTER, &wanted) == 0) return file;
+  close(file);
+  return -1;
+}
+
+}  // namespace
+
+bool WriteWatch::prepare(AddressRange heap) noexcept {
+  const int saved_errno = errno;
+  // Asked to release nothing that is protected, the kernel tells whether the registration still stands.
+  uffdio_writeprotect question{{heap.begin, alloc::kOsPageBytes}, 0};
+  if (file_ < 0 || process_ != alloc::os_process_id() || ioctl(file_, UFFDIO_WRITEPROTECT, &question) != 0) {
+    file_ = register_range(heap);
+    process_ = alloc::os_process_id();
+  }
+  errno = saved_errno;
+  return file_ >= 0;
+}
+
+bool WriteWatch::protect(const Pagemap& pagemap, AddressRange range) noexcept {
+  return in_steps(range, [&pagemap](AddressRange part) { return pagemap.protect(part); });
+}
+
+void WriteWatch::release(AddressRange range) noexcept {
+  const int saved_errno = errno;
+  in_steps(range, [this](AddressRange part) {
+    uffdio_writeprotect wanted{{part.begin, part.end - part.begin}, 0};
+    while (ioctl(file_, UFFDIO_WRITEPROTECT, &wanted) != 0) {
+      if (errno != EAGAIN && errno != EINTR) return false;
+    }
+    return true;
+  });
+  errno = saved_errno;
+}
+
+void WriteWatch::fork_child() noexcept {
+  const int saved_errno = errno;
+  if (file_ >= 0) close(file_);
+  file_ = -1;
+  errno = saved_errno;
+}
+
+}  // namespace arenascan::scan
