@@ -79,7 +79,7 @@ void os_release(void* memory, std::size_t bytes) noexcept {
 
 bool os_commit(void* memory, std::size_t bytes) noexcept {
   const ErrnoKeeper keeper;
-  return mprotect(memory, bytes, PROT_READ | PROT_WRITE) == 0;
+  return syscall(SYS_mprotect, memory, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
 void os_decommit(void* memory, std::size_t bytes) noexcept {

@@ -20,7 +20,9 @@ alignas(scan::Verdict) std::byte g_storage[sizeof(scan::Verdict)];  // g_mutex; 
 void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* argument) noexcept {
   const int saved_errno = errno;
   scan::Verdict verdict;
+  const bool outer = std::exchange(t_thread.scanning, true);
   process_scanner().scan(settings, verdict);
+  t_thread.scanning = outer;
   visit(verdict, argument);
   {
     const std::scoped_lock guard(g_mutex);

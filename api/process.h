@@ -51,6 +51,7 @@ struct ThreadState {
   bool ended = false;                  // the cache went back for good
   bool capturing = false;              // inside a stack walk: an allocation there gets no stack
   bool in_use = false;                 // the long way is using the cache
+  bool scanning = false;               // inside a scan
   std::uint64_t until_sample = 0;      // StacksOf::kSample: bytes to allocate before the next one that gets a stack
   std::uint64_t random = 0;            // state of the generator of the distances between samples
 };

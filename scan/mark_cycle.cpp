@@ -122,7 +122,6 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
     marker_.drain();
     problem = last == Attempt::kOutgrown ? protect_and_reread() : reread_written();
   }
-  watch_.release(watched());
   job.verdict.mark_ns = os_monotonic_ns() - began - job.verdict.white_ns;
   return problem;
 }
@@ -141,7 +140,7 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
 }
 
 Incomplete MarkCycle::protect_and_reread() noexcept {
-  if (!watch_.protect(pagemap_, watched())) return Incomplete::kWatchLost;
+  if (!pagemap_.protect(watched())) return Incomplete::kWatchLost;
   marker_.reread_all();
   marker_.drain();
   return reread_written();

@@ -24,8 +24,9 @@
 // What is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor
 // does a pointer there reach anything. Ranges that the program made unreadable are left out.
 //
-// Legal sequence: begin_locked, then the others in any order and number; the mark is finished after a drain that was not cut
-// short. Invariant then: no object is grey; every object that a black one points to, as it was last read, is black.
+// Legal sequence: begin_locked, then the others in any order and number; the mark is finished after a drain that was
+// not cut short. Invariant then: no object is grey; every object that a black one points to, as it was last read, is
+// black.
 //
 // Threads: the scanner's. ..._locked() with the heap's lock held. Exact only while the world is stopped (or
 // nobody else uses the heap); while it runs, pages may be given back and set up again under the marker's hands: it may

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 
 #include "alloc/os.h"
 
@@ -46,27 +47,42 @@ AddressRange whole_pages(AddressRange range) noexcept {
   return {range.begin & ~kMask, (range.end + kMask) & ~kMask};
 }
 
-// Runs of pages that match; false when the kernel does not take the question.
-bool scan_runs(int file, ScanArgument wanted, AddressRange range, Pagemap::RunVisit visit, void* argument) noexcept {
+// What one question covers: the kernel holds locks meanwhile that a writer to the same memory may wait for.
+constexpr std::uintptr_t kStepBytes = std::uintptr_t{1} << 23;
+
+// Asks for one range after the other until all of `range` is covered, and calls told(regions) for each answer. False
+// when the kernel does not take the question.
+template <typename Told>
+bool ask(int file, ScanArgument question, AddressRange range, Told&& told) noexcept {
   std::array<ScanRegion, 256> regions;
-  wanted.size = sizeof(wanted);
-  wanted.regions = reinterpret_cast<std::uint64_t>(regions.data());
-  wanted.region_count = regions.size();
+  const bool wants_regions = question.told != 0;
+  question.size = sizeof(question);
+  question.regions = wants_regions ? reinterpret_cast<std::uint64_t>(regions.data()) : 0;
+  question.region_count = wants_regions ? regions.size() : 0;
+  const bool changes = (question.flags & kProtectMatching) != 0;
   const AddressRange pages = whole_pages(range);
-  for (wanted.begin = pages.begin, wanted.end = pages.end; wanted.begin < wanted.end;) {
-    const int count = ioctl(file, kScan, &wanted);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return false;
-    for (int i = 0; i < count; ++i) {
-      const ScanRegion& region = regions[static_cast<std::size_t>(i)];
+  for (question.begin = pages.begin; question.begin < pages.end; question.begin = question.walk_end) {
+    question.end = changes ? std::min<std::uint64_t>(pages.end, question.begin + kStepBytes) : pages.end;
+    int count = 0;
+    do {
+      count = ioctl(file, kScan, &question);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0 || question.walk_end <= question.begin) return false;
+    if (wants_regions) told(std::span<const ScanRegion>(regions.data(), static_cast<std::size_t>(count)));
+  }
+  return true;
+}
+
+// Runs of pages that match; false as above.
+bool ask_for_runs(int file, const ScanArgument& question, AddressRange range, Pagemap::RunVisit visit,
+                  void* argument) noexcept {
+  return ask(file, question, range, [&](std::span<const ScanRegion> regions) {
+    for (const ScanRegion& region : regions) {
       const AddressRange run{std::max<std::uintptr_t>(region.begin, range.begin),
                              std::min<std::uintptr_t>(region.end, range.end)};
       if (run.begin < run.end) visit(run, argument);
     }
-    if (wanted.walk_end <= wanted.begin) return false;
-    wanted.begin = wanted.walk_end;
-  }
-  return true;
+  });
 }
 
 }  // namespace
@@ -94,11 +110,11 @@ void Pagemap::close() noexcept {
 
 bool Pagemap::for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept {
   const ErrnoKeeper keeper;
-  ScanArgument wanted{};
-  wanted.any_of = kIsPresent | kIsSwapped;
-  wanted.all_of = wanted.inverted = file ? kIsFile : 0;
-  wanted.told = kIsPresent;  // runs do not end where a page is swapped out or not: nobody asks which
-  return scan_runs(file_, wanted, range, visit, argument) || read_entries(range, file, visit, argument);
+  ScanArgument question{};
+  question.any_of = kIsPresent | kIsSwapped;
+  question.all_of = question.inverted = file ? kIsFile : 0;
+  question.told = kIsPresent;  // runs do not end where a page is swapped out or not: nobody asks which
+  return ask_for_runs(file_, question, range, visit, argument) || read_entries(range, file, visit, argument);
 }
 
 bool Pagemap::read_entries(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept {
@@ -135,28 +151,19 @@ bool Pagemap::read_entries(AddressRange range, bool file, RunVisit visit, void* 
 
 bool Pagemap::protect(AddressRange range) const noexcept {
   const ErrnoKeeper keeper;
-  ScanArgument wanted{};
-  wanted.size = sizeof(wanted);
-  wanted.flags = kProtectMatching | kOnlyWatched;
-  wanted.all_of = kIsWritten;
-  const AddressRange pages = whole_pages(range);
-  for (wanted.begin = pages.begin, wanted.end = pages.end; wanted.begin < wanted.end; wanted.begin = wanted.walk_end) {
-    int result = 0;
-    do {
-      result = ioctl(file_, kScan, &wanted);
-    } while (result < 0 && errno == EINTR);
-    if (result < 0 || wanted.walk_end <= wanted.begin) return false;
-  }
-  return true;
+  ScanArgument question{};
+  question.flags = kProtectMatching | kOnlyWatched;
+  question.all_of = kIsWritten;
+  return ask(file_, question, range, [](std::span<const ScanRegion>) {});
 }
 
 bool Pagemap::for_each_written_run(AddressRange range, bool protect_again, RunVisit visit,
                                    void* argument) const noexcept {
   const ErrnoKeeper keeper;
-  ScanArgument wanted{};
-  wanted.flags = kOnlyWatched | (protect_again ? kProtectMatching : 0);
-  wanted.all_of = wanted.told = kIsWritten;
-  return scan_runs(file_, wanted, range, visit, argument);
+  ScanArgument question{};
+  question.flags = kOnlyWatched | (protect_again ? kProtectMatching : 0);
+  question.all_of = question.told = kIsWritten;
+  return ask_for_runs(file_, question, range, visit, argument);
 }
 
 }  // namespace arenascan::scan

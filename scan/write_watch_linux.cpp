@@ -1,12 +1,13 @@
 #include "scan/write_watch.h"
 
+#include "scan/pagemap.h"
+
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "alloc/os.h"
@@ -17,19 +18,6 @@ namespace {
 // Newer than Debian 12's headers.
 constexpr std::uint64_t kAsynchronous = std::uint64_t{1} << 15;  // UFFD_FEATURE_WP_ASYNC
 constexpr int kUserModeOnly = 1;                                 // UFFD_USER_MODE_ONLY
-
-constexpr std::size_t kStepBytes = std::size_t{1} << 22;
-
-// Calls step(part) for the range in parts, until one fails.
-template <typename Step>
-bool in_steps(AddressRange range, Step&& step) noexcept {
-  while (range.begin < range.end) {
-    const std::uintptr_t end = std::min<std::uintptr_t>(range.end, range.begin + kStepBytes);
-    if (!step(AddressRange{range.begin, end})) return false;
-    range.begin = end;
-  }
-  return true;
-}
 
 // A registered range of a new userfaultfd, or -1.
 int register_range(AddressRange range) noexcept {
@@ -55,22 +43,6 @@ bool WriteWatch::prepare(AddressRange heap) noexcept {
   }
   errno = saved_errno;
   return file_ >= 0;
-}
-
-bool WriteWatch::protect(const Pagemap& pagemap, AddressRange range) noexcept {
-  return in_steps(range, [&pagemap](AddressRange part) { return pagemap.protect(part); });
-}
-
-void WriteWatch::release(AddressRange range) noexcept {
-  const int saved_errno = errno;
-  in_steps(range, [this](AddressRange part) {
-    uffdio_writeprotect wanted{{part.begin, part.end - part.begin}, 0};
-    while (ioctl(file_, UFFDIO_WRITEPROTECT, &wanted) != 0) {
-      if (errno != EAGAIN && errno != EINTR) return false;
-    }
-    return true;
-  });
-  errno = saved_errno;
 }
 
 void WriteWatch::fork_child() noexcept {
