@@ -36,7 +36,8 @@ constexpr std::size_t kSlots = 64;
 struct Node {
   explicit Node(Node* link) : next(link) {}
   Node* next;
-  std::array<std::uint64_t, 14> rest{};
+  Node* young = nullptr;
+  std::array<std::uint64_t, 13> rest{};
 };
 
 std::vector<Node*> g_held;                         // a heap worth a concurrent mark
@@ -54,6 +55,19 @@ void exchange_between_slots(unsigned seed) {
   }
   delete carried->next;
   delete carried;
+}
+
+// Old objects hold young ones, each for some milliseconds: whenever the world stops, many are known to nothing but
+// memory that was written just before.
+void replace_young() {
+  constexpr std::size_t kFirst = 10'000;
+  constexpr std::size_t kCount = 5'000;
+  for (std::size_t i = 0; !g_done.load(std::memory_order_relaxed); i = (i + 1) % kCount) {
+    Node* const holder = g_held[kFirst + i];
+    delete holder->young;
+    holder->young = new Node(nullptr);
+    g_moves.fetch_add(1, std::memory_order_relaxed);
+  }
 }
 
 void splice_lists() {
@@ -150,6 +164,7 @@ int main(int, char** argv) {
   std::vector<std::thread> threads;
   threads.emplace_back(exchange_between_slots, 1);
   threads.emplace_back(exchange_between_slots, 2);
+  threads.emplace_back(replace_young);
   threads.emplace_back(splice_lists);
   threads.emplace_back(grow_vectors);
   threads.emplace_back(grow_arrays);
