@@ -3,8 +3,8 @@
 // One thread (the mutator) allocates objects, links them into a hash table of OBJECTS, and takes others out and frees
 // them, at random all over the table, without rest; it notes the longest gap between two of its steps. The main thread
 // scans SCANS times. SLEEPERS more threads wait. Printed: the mutator's longest gaps and its steps a second, without
-// scans and during them, and what the scans themselves say of their pauses. --window: the mutator replaces only the
-// youngest 100,000 objects. --stopped: marks with the world stopped. --smoke: small.
+// scans and during them, and what the scans themselves say of their pauses. --window: the mutator replaces
+// only objects of 5,000 buckets, some 10,000. --stopped: marks with the world stopped. --smoke: small.
 //
 // LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
 #include <time.h>
@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
   }
   bench::set_up();
   static Table table(numbers[1]);
-  const std::size_t span = window ? std::min<std::size_t>(table.bucket_count(), 50'000) : table.bucket_count();
+  const std::size_t span = window ? std::min<std::size_t>(table.bucket_count(), 5'000) : table.bucket_count();
   static Progress progress;
   std::vector<std::thread> threads;
   threads.emplace_back(mutate, std::ref(table), span, std::ref(progress));
@@ -136,6 +136,8 @@ int main(int argc, char** argv) {
     for (std::size_t i = 0; i < numbers[0]; ++i) {
       progress.longest_gap = 0;
       during();
+      // A step after the scan: the gap that has just ended is noted then.
+      for (const std::uint64_t seen = progress.steps; progress.steps == seen;) std::this_thread::yield();
       gaps.push_back(progress.longest_gap);
     }
     return static_cast<double>(progress.steps - steps) / static_cast<double>(now_ns() - began) * 1e3;

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# run_scan.sh BUILD_DIR [quick|smoke]: whole leak checks by arenascan, LeakSanitizer, bdwgc and Valgrind; two tables.
+#
+# The same sources, compiled for each collector (collector.h); collectors take turns within a round, figures are medians of
+# the rounds, each of which is a program's median of seven checks. quick: fewer rounds and shapes. smoke: one tiny round, to
+# see that the script works. A collector that is not installed has a dash. Writes BUILD_DIR/bench/scan.tsv (every answer).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$1" && pwd)
+output=$build/bench/scan
+collectors=(arenascan lsan bdwgc valgrind)
+rounds=5 pause_scans=200 pause_objects=2600000
+shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'hash 20000000' 'tree 2600000' 'tiny 2600000' 'vectors 2600000' 'lists 2600000'
+  'buffers 2600000' 'large 2600000')
+case ${2:-full} in
+  full) ;;
+  quick) rounds=3 pause_scans=20 shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'tree 2600000' 'lists 2600000') ;;
+  smoke) rounds=1 pause_scans=3 pause_objects=40000 shapes=('hash 1000') output=$build/bench/scan_smoke collectors=(arenascan lsan) ;;
+  *) echo "usage: run_scan.sh BUILD_DIR [quick|smoke]" >&2; exit 2 ;;
+esac
+mkdir -p "$build/bench/collectors"
+: >"$output.tsv"
+: >"$output.failed"
+export ARENASCAN_OPTIONS=at_exit=0 LSAN_OPTIONS=detect_leaks=1:report_objects=0
+
+# Compiled when the sources have changed. Without its compiler or library a collector is left out.
+program_of() { # COLLECTOR NAME
+  local program=$build/bench/collectors/$1_$2 flags=(-std=c++20 -O2 -g -DNDEBUG -pthread)
+  [ "$1" = arenascan ] && { echo "$build/bench/bench_$2"; return; }
+  if [ ! "$program" -nt "$here/$2.cpp" ] || [ ! "$program" -nt "$here/heap_shapes.h" ] || [ ! "$program" -nt "$here/collector.h" ]; then
+    case $1 in
+      lsan) command -v clang++-14 >/dev/null && clang++-14 "${flags[@]}" -DBENCH_COLLECTOR_LSAN -fsanitize=leak "$here/$2.cpp" -o "$program" ;;
+      bdwgc) [ -e /usr/include/gc/gc.h ] && g++ "${flags[@]}" -DBENCH_COLLECTOR_BDWGC "$here/$2.cpp" -o "$program" -lgc ;;
+      valgrind) command -v valgrind >/dev/null && [ -e /usr/include/valgrind/memcheck.h ] &&
+        g++ "${flags[@]}" -DBENCH_COLLECTOR_VALGRIND "$here/$2.cpp" -o "$program" ;;
+    esac || return 0
+  fi
+  echo "$program"
+}
+
+check() { # COLLECTOR SHAPE OBJECTS: milliseconds
+  local program with=()
+  program=$(program_of "$1" scan_heap)
+  [ -n "$program" ] || return 0
+  if [ "$1" = valgrind ]; then
+    [ "$3" -le 100000 ] || return 0 # minutes for each round
+    with=(valgrind --quiet --leak-check=summary --log-file=/dev/null)
+  fi
+  "${with[@]}" "$program" "$2" "$3" 2>/dev/null || echo "run_scan.sh: $2 $3 failed under $1" >>"$output.failed"
+}
+
+began=$(cut -d' ' -f1-3 /proc/loadavg)
+for shape in "${shapes[@]}"; do
+  for ((round = 0; round < rounds; ++round)); do
+    for collector in "${collectors[@]}"; do
+      # shellcheck disable=SC2086
+      printf '%s\t%s\t%s\n' "$shape" "$collector" "$(check "$collector" $shape)" >>"$output.tsv"
+    done
+  done
+done
+sort -t"$(printf '\t')" -k1,1 -k2,2 -k3,3g "$output.tsv" | awk -F'\t' -v order="$(printf '%s;' "${shapes[@]}")" -v names="${collectors[*]}" '
+  $3 != "" { key = $1 FS $2; value[key, ++count[key]] = $3 }
+  END {
+    n = split(names, name, " ")
+    printf "%-18s", "milliseconds; times"
+    for (c = 1; c <= n; ++c) printf " %18s", name[c]
+    printf "\n"
+    rows = split(order, row, ";") - 1
+    for (r = 1; r <= rows; ++r) {
+      printf "%-18s", row[r]
+      own = row[r] FS "arenascan"
+      base = value[own, int((count[own] + 1) / 2)]
+      for (c = 1; c <= n; ++c) {
+        key = row[r] FS name[c]
+        if (!count[key]) { printf " %18s", "-"; continue }
+        median = value[key, int((count[key] + 1) / 2)]
+        printf " %10.2f %6.1fx", median, median / base
+      }
+      printf "\n"
+    }
+  }'
+
+echo
+for mode in '' --window --stopped; do
+  echo "arenascan, a program that replaces objects at full speed ${mode:-all over the heap}"
+  # shellcheck disable=SC2086
+  "$build/bench/bench_pause" "$pause_scans" "$pause_objects" $mode || echo "run_scan.sh: pause $mode failed" >>"$output.failed"
+done
+pause=$(program_of lsan pause)
+if [ -n "$pause" ]; then
+  echo "LeakSanitizer, all over the heap"
+  "$pause" $((pause_scans / 10 + 1)) "$pause_objects" 2>/dev/null || true
+fi
+printf '\nMedians of %s rounds. Load before: %s, after: %s, processors: %s.\n' "$rounds" "$began" "$(cut -d' ' -f1-3 /proc/loadavg)" "$(nproc)"
+[ ! -s "$output.failed" ] || { cat "$output.failed" >&2; exit 1; }
