@@ -23,7 +23,8 @@ const char* to_text(Way way) noexcept {
     case Way::kStoppedSmall: return "stopped: the heap is small";
     case Way::kStoppedByOption: return "stopped: asked for";
     case Way::kStoppedForked: return "stopped: forked from a process with several threads";
-    case Way::kStoppedNoWatch: return "stopped: the system does not let writes be watched (userfaultfd, Linux 6.7)";
+    case Way::kStoppedNoWatch:
+      return "stopped: the system does not let writes be watched (userfaultfd, Linux 6.7, no seccomp filter)";
   }
   return "unknown way";
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string_view>
 
 #include "alloc/os.h"
 
@@ -18,6 +19,17 @@ namespace {
 // Newer than Debian 12's headers.
 constexpr std::uint64_t kAsynchronous = std::uint64_t{1} << 15;  // UFFD_FEATURE_WP_ASYNC
 constexpr int kUserModeOnly = 1;                                 // UFFD_USER_MODE_ONLY
+
+// Whether the process's system calls are filtered. A filter that does not know userfaultfd may answer with an error, or
+// kill the process: it is not asked.
+bool has_call_filter() noexcept {
+  char text[4096];
+  const std::ptrdiff_t length = alloc::os_read_file("/proc/thread-self/status", text, sizeof(text));
+  constexpr std::string_view kField = "\nSeccomp:\t";
+  const std::string_view status(text, length > 0 ? static_cast<std::size_t>(length) : 0);
+  const std::size_t at = status.find(kField);
+  return at != std::string_view::npos && status.substr(at + kField.size(), 1) != "0";
+}
 
 // A registered range of a new userfaultfd, or -1.
 int register_range(AddressRange range) noexcept {
@@ -38,7 +50,7 @@ bool WriteWatch::prepare(AddressRange heap) noexcept {
   // Asked to release nothing that is protected, the kernel tells whether the registration still stands.
   uffdio_writeprotect question{{heap.begin, alloc::kOsPageBytes}, 0};
   if (file_ < 0 || process_ != alloc::os_process_id() || ioctl(file_, UFFDIO_WRITEPROTECT, &question) != 0) {
-    file_ = register_range(heap);
+    file_ = has_call_filter() ? -1 : register_range(heap);
     process_ = alloc::os_process_id();
   }
   errno = saved_errno;
