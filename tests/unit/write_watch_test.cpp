@@ -1,0 +1,120 @@
+// Watching writes: which pages are told, by whom they may be written, and what happens when the file is closed.
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "scan/pagemap.h"
+#include "scan/write_watch.h"
+#include "tests/unit/random.h"
+
+using namespace arenascan;
+
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+struct Fixture {
+  Fixture() {
+    memory =
+        static_cast<char*>(mmap(nullptr, kPages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    REQUIRE(memory != MAP_FAILED);
+    range = {reinterpret_cast<std::uintptr_t>(memory), reinterpret_cast<std::uintptr_t>(memory) + kPages * kPage};
+    for (std::size_t page = 0; page < kPages; page += 2) memory[page * kPage] = 1;  // the others were never touched
+    pagemap.open();
+    can_watch = watch.prepare(range);
+    if (!can_watch) MESSAGE("NOT TESTED: this system does not let writes be watched (Linux 6.7, userfaultfd)");
+  }
+  ~Fixture() {
+    watch.fork_child();
+    munmap(memory, kPages * kPage);
+  }
+
+  // Numbers of the pages that were written since they were protected.
+  std::set<std::size_t> written(bool protect_again) {
+    struct Found {
+      std::uintptr_t begin;
+      std::set<std::size_t> pages;
+    } found{range.begin, {}};
+    REQUIRE(pagemap.for_each_written_run(
+        range, protect_again,
+        [](scan::AddressRange run, void* argument) {
+          auto& to = *static_cast<Found*>(argument);
+          for (std::uintptr_t at = run.begin; at < run.end; at += kPage) to.pages.insert((at - to.begin) / kPage);
+        },
+        &found));
+    return found.pages;
+  }
+
+  static constexpr std::size_t kPages = 5'000;  // more than one question covers
+  char* memory = nullptr;
+  scan::AddressRange range;
+  scan::Pagemap pagemap;
+  scan::WriteWatch watch;
+  bool can_watch = false;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "exactly the pages that were written are told, and again only when written again") {
+  if (!can_watch) return;
+  REQUIRE(pagemap.protect(range));
+  CHECK(written(false).empty());
+  test::Random random(5);
+  for (int round = 0; round < 20; ++round) {
+    std::set<std::size_t> expected;
+    for (std::uint64_t writes = random.below(900); writes > 0; --writes) {
+      const std::size_t page = random.below(kPages);
+      memory[page * kPage + random.below(kPage)] = static_cast<char>(writes);
+      expected.insert(page);
+    }
+    REQUIRE(written(false) == expected);
+    REQUIRE(written(true) == expected);
+    REQUIRE(written(true).empty());
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "a write by the kernel is told like any other, and succeeds") {
+  if (!can_watch) return;
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  REQUIRE(pagemap.protect(range));
+  REQUIRE(write(ends[1], "abc", 3) == 3);
+  REQUIRE(read(ends[0], memory + 42 * kPage, 3) == 3);
+  CHECK(memory[42 * kPage + 2] == 'c');
+  CHECK(written(false) == std::set<std::size_t>{42});
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a forked child writes as it likes, and its parent is still watched") {
+  if (!can_watch) return;
+  REQUIRE(pagemap.protect(range));
+  const pid_t child = fork();
+  if (child == 0) {
+    watch.fork_child();
+    memory[0] = 2;
+    memory[kPage] = 2;
+    _exit(0);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  memory[6 * kPage] = 3;
+  CHECK(written(false) == std::set<std::size_t>{6});
+}
+
+TEST_CASE_FIXTURE(Fixture, "memory that is not watched, any more or at all, is refused") {
+  if (!can_watch) return;
+  REQUIRE(pagemap.protect(range));
+  watch.fork_child();  // closes the file
+  CHECK(!pagemap.protect(range));
+  CHECK(!pagemap.for_each_written_run(
+      range, false, [](scan::AddressRange, void*) {}, nullptr));
+  REQUIRE(watch.prepare(range));
+  CHECK(pagemap.protect(range));
+  pagemap.close();
+  CHECK(!pagemap.protect(range));
+}
