@@ -109,9 +109,19 @@ class HeapView {
 
   // The same without the lock, for the pages below the number `end`: those that come or go meanwhile are visited or
   // not.
+  // What a visit reads first, descriptor, states and marks, is asked for from memory some pages ahead: the pieces are
+  // too short for the processor to foresee the next.
   template <typename Visit>
   void for_each_page(std::size_t end, Visit&& visit) const {
+    constexpr std::size_t kAhead = 4;
     for (std::size_t number = 0; number < end; ++number) {
+      __builtin_prefetch(page_numbered(number + 2 * kAhead));
+      Page* const soon = page_numbered(number + kAhead);
+      if (soon != nullptr && number_of(*soon) == number + kAhead) {
+        const auto* const bytes = reinterpret_cast<const char*>(soon->states());
+        for (std::size_t at = 0; at < 2 * std::size_t{soon->padded_capacity()}; at += 64)
+          __builtin_prefetch(bytes + at);
+      }
       Page* const page = page_numbered(number);
       if (page != nullptr && number_of(*page) == number) visit(*page);
     }

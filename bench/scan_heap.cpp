@@ -20,9 +20,10 @@ double now_ms() {
 
 [[gnu::noinline]] void lose(std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
-    auto* const words = static_cast<std::size_t*>(bench::allocate(3 * sizeof(std::size_t)));
+    auto* words = static_cast<std::size_t*>(bench::allocate(3 * sizeof(std::size_t)));
     words[0] = words[1] = 0;
     words[2] = i;
+    asm volatile("" : "+r"(words) : : "memory");  // or the compiler would leave it out
   }
 }
 
