@@ -15,8 +15,10 @@ namespace {
 // A heap of this size is marked in less time than two pauses take.
 constexpr std::size_t kSmallHeapBytes = std::size_t{2} << 20;
 
-// Written pages that a pause may reread; at a microsecond each, or less.
-constexpr std::size_t kFewPages = 128;
+// Rereading a written page takes a microsecond or less; half of a pause may go to it. Rounds beside the program try to
+// leave fewer.
+constexpr std::uint64_t kPauseNsPerPage = 2'000;
+constexpr std::size_t kFewPages = 64;
 
 // Rounds of rereading before the second pause is tried, and how often that is tried.
 constexpr unsigned kMostRounds = 12;
@@ -153,7 +155,7 @@ Incomplete MarkCycle::reread_written() noexcept {
     if (const Incomplete problem = list_written(true); problem != Incomplete::kNo) return problem;
     reread_listed();
     marker_.drain();
-    if (written_pages_ <= kFewPages / 2 || written_pages_ >= before) break;
+    if (written_pages_ <= kFewPages || written_pages_ >= before) break;
     before = written_pages_;
   }
   return Incomplete::kNo;
@@ -167,11 +169,12 @@ Incomplete MarkCycle::try_to_finish(const Job& job, OrphanList& white, Attempt& 
     return marker_.extend_locked() ? Incomplete::kNo : Incomplete::kNoMemory;
   }
   if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
-  const bool is_limited = job.settings.pause_ns != 0;
-  const std::uint64_t deadline = is_limited ? stopped_at_ns_ + job.settings.pause_ns : UINT64_MAX;
+  // Counted from here: a machine that is slow to stop threads will be no faster the next time.
+  const std::uint64_t pause_ns = job.settings.pause_ns;
+  const std::uint64_t deadline = pause_ns == 0 ? UINT64_MAX : os_monotonic_ns() + pause_ns;
   attempt = Attempt::kTooLong;
   Incomplete problem = list_written(false);
-  if (problem == Incomplete::kNo && (!is_limited || written_pages_ <= kFewPages)) {
+  if (problem == Incomplete::kNo && (pause_ns == 0 || written_pages_ <= pause_ns / kPauseNsPerPage)) {
     problem = collect_roots(job);
     if (problem == Incomplete::kNo && mark_last(job, deadline)) {
       attempt = Attempt::kFinished;

@@ -221,22 +221,25 @@ Count Marker::read_object(const Object& object) noexcept {
   return {1, bytes};
 }
 
-bool Marker::drain_until(std::uint64_t deadline_ns) noexcept {
-  constexpr unsigned kReadsPerClock = 32;
-  for (unsigned reads = 0;; ++reads) {
-    fetch_ahead();
-    if (ahead_begin_ != ahead_end_) {
-      const Count count = read(ahead_[ahead_begin_++ % kAhead]);
-      reached_.objects += count.objects;
-      reached_.bytes += count.bytes;
-    } else if (word_count_ != 0) {
-      look_up();
-    } else {
-      return true;
-    }
-    if (reads % kReadsPerClock == 0 && deadline_ns != UINT64_MAX && alloc::os_monotonic_ns() >= deadline_ns)
-      return false;
+bool Marker::step() noexcept {
+  fetch_ahead();
+  if (ahead_begin_ != ahead_end_) {
+    const Count count = read(ahead_[ahead_begin_++ % kAhead]);
+    reached_.objects += count.objects;
+    reached_.bytes += count.bytes;
+    return true;
   }
+  if (word_count_ == 0) return false;
+  look_up();
+  return true;
+}
+
+bool Marker::drain_until(std::uint64_t deadline_ns) noexcept {
+  constexpr unsigned kStepsPerClock = 32;
+  for (unsigned steps = 1; step(); ++steps) {
+    if (steps % kStepsPerClock == 0 && alloc::os_monotonic_ns() >= deadline_ns) return false;
+  }
+  return true;
 }
 
 void Marker::reread(AddressRange written) noexcept {

@@ -55,9 +55,13 @@ class Marker {
   void mark_annotated() noexcept;
   void mark_range(AddressRange range) noexcept;
   void mark_object(const alloc::Object& object) noexcept;
-  void drain() noexcept { drain_until(UINT64_MAX); }
-
-  // The same until os_monotonic_ns() has come to `deadline_ns`; false when something is left to be read.
+  // One step of the mark; false when nothing is left.
+  bool step() noexcept;
+  void drain() noexcept {
+    while (step()) {
+    }
+  }
+  // The same until os_monotonic_ns() has come to `deadline_ns`; false when something is left then.
   bool drain_until(std::uint64_t deadline_ns) noexcept;
 
   void reread(AddressRange written) noexcept;

@@ -97,7 +97,7 @@ class World {
   }
   // A step of the marker, a step of the program, until the marker has nothing left.
   void drain_beside() {
-    while (!marker_.drain_until(0)) mutate(random_.below(3));
+    while (marker_.step()) mutate(random_.below(3));
   }
   void reread_written() {
     const std::set<std::uintptr_t> pages = std::move(written_);
@@ -126,6 +126,7 @@ class World {
       if (objects_.size() < 5 || what < 3) {
         allocate();
       } else if (what == 3 && !is_lost(i)) {
+        forget(objects_[i]);
         heap_.release(*cache_, reinterpret_cast<void*>(objects_[i].address));
         objects_.erase(objects_.begin() + static_cast<std::ptrdiff_t>(i));
       } else if (what < 6) {
@@ -134,6 +135,23 @@ class World {
         const std::size_t words = objects_[i].bytes / sizeof(std::uintptr_t);
         const std::size_t word = random_.one_in(3) ? words - 1 : random_.below(words);
         store(objects_[i].address + word * sizeof(std::uintptr_t), random_.one_in(4) ? 0 : pointer());
+      }
+    }
+  }
+
+  // Takes all pointers to an object back. One that stayed would point to whatever comes to lie there later, which to
+  // the verifier is as good as any pointer; but no program can have come by it, and a mark need not see it.
+  void forget(const Live& gone) {
+    const auto points_there = [&](std::uintptr_t word) {
+      return word >= gone.address && word < gone.address + std::max<std::size_t>(gone.bytes, 1);
+    };
+    for (std::uintptr_t& root : roots_) {
+      if (points_there(root)) root = 0;
+    }
+    for (const Live& live : objects_) {
+      const auto* const words = reinterpret_cast<const std::uintptr_t*>(live.address);
+      for (std::size_t w = 0; w < live.bytes / sizeof(*words); ++w) {
+        if (points_there(words[w])) store(live.address + w * sizeof(*words), 0);
       }
     }
   }
