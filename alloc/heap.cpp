@@ -123,8 +123,19 @@ Page* Heap::new_page_locked(unsigned size_class, std::size_t page_count, std::si
 void Heap::drop_page_locked(Page& page) noexcept {
   map_.clear_locked(&page);
   runs_.give_back_locked(page.base, page.page_count);
-  page.next = free_metadata_[page.size_class];
-  free_metadata_[page.size_class] = &page;
+  Page*& list = keeps_descriptors_ ? kept_metadata_ : free_metadata_[page.size_class];
+  page.next = list;
+  list = &page;
+}
+
+void Heap::keep_descriptors_locked(bool keep) noexcept {
+  keeps_descriptors_ = keep;
+  while (!keep && kept_metadata_ != nullptr) {
+    Page* const page = kept_metadata_;
+    kept_metadata_ = page->next;
+    page->next = free_metadata_[page->size_class];
+    free_metadata_[page->size_class] = page;
+  }
 }
 
 Page* Heap::fetch_page(ThreadCache& cache, unsigned size_class) noexcept {

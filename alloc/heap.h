@@ -131,6 +131,11 @@ class Heap {
   [[nodiscard]] std::uint64_t annotations() const noexcept { return annotations_.load(std::memory_order_acquire); }
   void count_annotation() noexcept { annotations_.fetch_add(1, std::memory_order_relaxed); }
 
+  // While descriptors are kept, those of pages that are given back stay as they are, marks and all, and new pages get
+  // others: for a scanner that runs beside the program and may still be looking at them. The pages themselves are
+  // reused.
+  void keep_descriptors_locked(bool keep) noexcept;
+
   // Gives objects older than Birth::kOldestAge that age, so that 16 bits keep telling old from new. Walks the heap once
   // in Birth::kAgingInterval stamps, else does nothing. Whoever advances the stamp calls it, before, with the lock
   // held.
@@ -213,6 +218,8 @@ class Heap {
   std::uintptr_t metadata_committed_ = 0;  // mutex_
   std::uintptr_t metadata_end_ = 0;
   Page* free_metadata_[kClassCount + 1] = {};  // mutex_; blocks of each class, for reuse
+  Page* kept_metadata_ = nullptr;              // mutex_; blocks that wait for the end of keep_descriptors_locked
+  bool keeps_descriptors_ = false;             // mutex_
   ThreadCache* idle_caches_ = nullptr;         // mutex_
 };
 

@@ -7,8 +7,9 @@
 // Threads: find() and the accessors work without a lock at any time. for_each_page_locked() is for the holder of
 // lock(), who alone keeps pages from coming and going; slots may still change unless the world is stopped.
 //
-// Who holds a Page while the program runs may see it given back and set up again, for slots of the same size but
-// elsewhere: an index has to be compared with its capacity before it is used.
+// A Page that was found while the program runs may be given back and set up again elsewhere at any moment, its fields
+// passing through whatever set-up writes, unless keep_descriptors_locked() forbids it.
+//
 // Lock order: lock() is taken before other threads are stopped, and released after they run again: a thread can then
 // not be stopped while it holds it.
 //
@@ -77,18 +78,16 @@ class HeapView {
 
   // The allocated object that `word` points to or into. False when there is none.
   bool find(std::uintptr_t word, Object& object) const noexcept {
-    return find_slot(word, object) && object.contains(word);
-  }
-
-  // The same for the object whose slot `word` lies in: without a look at the object's size.
-  bool find_slot(std::uintptr_t word, Object& object) const noexcept {
     Page* const page = heap_.map_.find(word);
     if (page == nullptr) return false;
-    const std::uint32_t index = page->index_of(word);
-    if (!state::is_allocated(page->states()[index].load(std::memory_order_acquire))) return false;
-    object = {page, index};
+    const Object found{page, page->index_of(word)};
+    if (!state::is_allocated(found.state()) || !found.contains(word)) return false;
+    object = found;
     return true;
   }
+
+  // heap.h
+  void keep_descriptors_locked(bool keep) noexcept { heap_.keep_descriptors_locked(keep); }
 
   // The page that holds `word`, which lies in range(), and its number; of a span of several 64 KiB pages all have the
   // number of the first. Null: none does, or it was never handed out.

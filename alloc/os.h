@@ -16,12 +16,25 @@
 // Called by: everything.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
 namespace arenascan::alloc {
 
 inline constexpr std::size_t kOsPageBytes = 4096;
+
+// Puts errno back as it was: a leak checker leaves no trace in its host.
+class ErrnoKeeper {
+ public:
+  ErrnoKeeper() noexcept : saved_(errno) {}
+  ~ErrnoKeeper() { errno = saved_; }
+  ErrnoKeeper(const ErrnoKeeper&) = delete;
+  ErrnoKeeper& operator=(const ErrnoKeeper&) = delete;
+
+ private:
+  int saved_;
+};
 
 // Reserves `bytes` of address space aligned to `alignment` (a power of two, at least an OS page). Null when the
 // system refuses (RLIMIT_AS, no hole that large).

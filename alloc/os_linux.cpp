@@ -18,18 +18,6 @@
 namespace arenascan::alloc {
 namespace {
 
-// Puts errno back as it was: a leak checker leaves no trace in its host.
-class ErrnoKeeper {
- public:
-  ErrnoKeeper() noexcept : saved_(errno) {}
-  ~ErrnoKeeper() { errno = saved_; }
-  ErrnoKeeper(const ErrnoKeeper&) = delete;
-  ErrnoKeeper& operator=(const ErrnoKeeper&) = delete;
-
- private:
-  int saved_;
-};
-
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 
 // A limit of the process, 0 when there is none.

@@ -9,10 +9,8 @@
 // LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
 #include <time.h>
 
-#include <array>
 #include <atomic>
 #include <cstdio>
-#include <memory>
 #include <thread>
 #include <vector>
 

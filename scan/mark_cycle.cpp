@@ -49,13 +49,15 @@ Incomplete MarkCycle::run(const MarkSettings& settings, std::uintptr_t stack_poi
   verdict.way = choose_way(settings);
   verdict.prepare_ns = os_monotonic_ns() - began;
   const Job job{settings, stack_pointer, own_stack, verdict};
-  Incomplete problem = Incomplete::kWatchLost;
-  if (verdict.way == Way::kConcurrent) problem = run_concurrent(job, white);
-  if (problem == Incomplete::kWatchLost) {
-    if (verdict.way == Way::kConcurrent) verdict.way = Way::kStoppedNoWatch;
-    white.clear();
-    problem = run_stopped(job, white);
+  Incomplete problem = Incomplete::kNo;
+  if (verdict.way == Way::kConcurrent) {
+    problem = run_concurrent(job, white);
+    if (problem == Incomplete::kWatchLost) {
+      verdict.way = Way::kStoppedNoWatch;
+      white.clear();
+    }
   }
+  if (verdict.way != Way::kConcurrent) problem = run_stopped(job, white);
   pagemap_.close();
   verdict.reached = marker_.reached();
   return problem;
@@ -112,7 +114,6 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
 
   Incomplete problem = protect_and_reread();
   const std::uint64_t marked = os_monotonic_ns();
-  job.verdict.mark_ns = marked - began;
   if (problem == Incomplete::kNo && !find_white(heap_, marker_.page_end(), marker_.epoch(), white)) {
     problem = Incomplete::kNoMemory;
   }

@@ -85,7 +85,7 @@ void Marker::look_up() noexcept {
 // Three passes, each of which only touches what the one before has asked for. Whether an object is white is as good as
 // random, so nothing branches on it. A pointer to the beginning of a slot turns it grey whatever its state: what holds
 // no object is sorted out when its page is read, 64 slots at a time. One that is grey already is added once more, which
-// costs nothing: should its page have changed hands just when it turned grey, it would wait in no queue.
+// changes nothing and spares a second comparison.
 void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
   struct Target {
     Page* page;

@@ -29,8 +29,8 @@
 // black.
 //
 // Threads: the scanner's. ..._locked() with the heap's lock held. Exact only while the world is stopped (or
-// nobody else uses the heap); while it runs, pages may be given back and set up again under the marker's hands: it may
-// then mark what was born meanwhile, but touches nothing else.
+// nobody else uses the heap); while it runs, descriptors of pages have to be kept (heap.h): what is marked of a page
+// that was given back is nobody's any more.
 #pragma once
 
 #include <array>

@@ -31,17 +31,6 @@ constexpr std::uint64_t kIsFile = 4;
 constexpr std::uint64_t kIsPresent = 8;
 constexpr std::uint64_t kIsSwapped = 16;
 
-class ErrnoKeeper {
- public:
-  ErrnoKeeper() noexcept : saved_(errno) {}
-  ~ErrnoKeeper() { errno = saved_; }
-  ErrnoKeeper(const ErrnoKeeper&) = delete;
-  ErrnoKeeper& operator=(const ErrnoKeeper&) = delete;
-
- private:
-  int saved_;
-};
-
 AddressRange whole_pages(AddressRange range) noexcept {
   constexpr std::uintptr_t kMask = alloc::kOsPageBytes - 1;
   return {range.begin & ~kMask, (range.end + kMask) & ~kMask};
@@ -97,19 +86,19 @@ int move_out_of_the_way(int file) noexcept {
 }
 
 void Pagemap::open() noexcept {
-  const ErrnoKeeper keeper;
+  const alloc::ErrnoKeeper keeper;
   close();
   file_ = move_out_of_the_way(::open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC));
 }
 
 void Pagemap::close() noexcept {
-  const ErrnoKeeper keeper;
+  const alloc::ErrnoKeeper keeper;
   if (file_ >= 0) ::close(file_);
   file_ = -1;
 }
 
 bool Pagemap::for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept {
-  const ErrnoKeeper keeper;
+  const alloc::ErrnoKeeper keeper;
   ScanArgument question{};
   question.any_of = kIsPresent | kIsSwapped;
   question.all_of = question.inverted = file ? kIsFile : 0;
@@ -150,7 +139,7 @@ bool Pagemap::read_entries(AddressRange range, bool file, RunVisit visit, void* 
 }
 
 bool Pagemap::protect(AddressRange range) const noexcept {
-  const ErrnoKeeper keeper;
+  const alloc::ErrnoKeeper keeper;
   ScanArgument question{};
   question.flags = kProtectMatching | kOnlyWatched;
   question.all_of = kIsWritten;
@@ -159,7 +148,7 @@ bool Pagemap::protect(AddressRange range) const noexcept {
 
 bool Pagemap::for_each_written_run(AddressRange range, bool protect_again, RunVisit visit,
                                    void* argument) const noexcept {
-  const ErrnoKeeper keeper;
+  const alloc::ErrnoKeeper keeper;
   ScanArgument question{};
   question.flags = kOnlyWatched | (protect_again ? kProtectMatching : 0);
   question.all_of = question.told = kIsWritten;

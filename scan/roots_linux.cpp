@@ -8,7 +8,7 @@
 namespace arenascan::scan {
 
 Incomplete RootCollector::prepare() noexcept {
-  const int saved_errno = errno;
+  const alloc::ErrnoKeeper keeper;
   modules_.clear();
   const int full = dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* argument) {
@@ -22,7 +22,6 @@ Incomplete RootCollector::prepare() noexcept {
         return 0;
       },
       &modules_);
-  errno = saved_errno;
   return full == 0 ? Incomplete::kNo : Incomplete::kNoMemory;
 }
 

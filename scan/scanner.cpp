@@ -15,6 +15,22 @@ namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
 
+// A scan holds on to pages while the program gives them back.
+class KeptDescriptors {
+ public:
+  explicit KeptDescriptors(alloc::HeapView heap) noexcept : heap_(heap) { keep(true); }
+  ~KeptDescriptors() { keep(false); }
+  KeptDescriptors(const KeptDescriptors&) = delete;
+  KeptDescriptors& operator=(const KeptDescriptors&) = delete;
+
+ private:
+  void keep(bool wanted) noexcept {
+    const std::scoped_lock guard(heap_);
+    heap_.keep_descriptors_locked(wanted);
+  }
+  alloc::HeapView heap_;
+};
+
 }  // namespace
 
 bool Scanner::prepare_stack() noexcept {
@@ -63,6 +79,7 @@ std::uint32_t Scanner::mark_time() noexcept {
 
 void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
   const std::uint64_t began = os_monotonic_ns();
+  const KeptDescriptors kept(heap_);
   Incomplete problem = alloc::meta_prepare() ? Incomplete::kNo : Incomplete::kNoMemory;
   if (problem == Incomplete::kNo) problem = mark_phase(settings, stack_pointer, verdict);
 

@@ -292,7 +292,7 @@ int World::intended_signal(int wanted) noexcept {
 }
 
 World::Outcome World::stop(const StopSettings& settings) noexcept {
-  const int saved_errno = errno;
+  const alloc::ErrnoKeeper keeper;
   count_ = 0;
   threads_ = nullptr;
   Outcome outcome;
@@ -302,16 +302,14 @@ World::Outcome World::stop(const StopSettings& settings) noexcept {
     threads_ = g_stopped;
     if (outcome.problem != Incomplete::kNo) resume();
   }
-  errno = saved_errno;
   return outcome;
 }
 
 void World::resume() noexcept {
-  const int saved_errno = errno;
+  const alloc::ErrnoKeeper keeper;
   count_ = 0;
   g_generation.fetch_add(1, std::memory_order_acq_rel);
   futex(g_generation, FUTEX_WAKE, INT32_MAX, nullptr);
-  errno = saved_errno;
 }
 
 StoppedThread calling_thread(std::uintptr_t stack_pointer) noexcept {

@@ -46,22 +46,20 @@ int register_range(AddressRange range) noexcept {
 }  // namespace
 
 bool WriteWatch::prepare(AddressRange heap) noexcept {
-  const int saved_errno = errno;
+  const alloc::ErrnoKeeper keeper;
   // Asked to release nothing that is protected, the kernel tells whether the registration still stands.
   uffdio_writeprotect question{{heap.begin, alloc::kOsPageBytes}, 0};
   if (file_ < 0 || process_ != alloc::os_process_id() || ioctl(file_, UFFDIO_WRITEPROTECT, &question) != 0) {
     file_ = has_call_filter() ? -1 : register_range(heap);
     process_ = alloc::os_process_id();
   }
-  errno = saved_errno;
   return file_ >= 0;
 }
 
 void WriteWatch::fork_child() noexcept {
-  const int saved_errno = errno;
+  const alloc::ErrnoKeeper keeper;
   if (file_ >= 0) close(file_);
   file_ = -1;
-  errno = saved_errno;
 }
 
 }  // namespace arenascan::scan

@@ -52,6 +52,7 @@ class World {
       if (!before[i]) lost.push_back(objects_[i].address);
     }
     keep_ = std::set<std::uintptr_t>(lost.begin(), lost.end());
+    view_.keep_descriptors_locked(true);
     begin();
     mark_roots();
     drain_beside();
@@ -78,6 +79,7 @@ class World {
     }
     for (const std::uintptr_t address : lost) REQUIRE(!is_black({address, 0}));
     keep_.clear();
+    view_.keep_descriptors_locked(false);
   }
 
  private:
