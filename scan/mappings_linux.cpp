@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <charconv>
-#include <memory>
+#include <utility>
 
 #include "alloc/os.h"
 #include "scan/mappings.h"
@@ -10,11 +10,6 @@ namespace {
 
 constexpr std::size_t kFirstTextBytes = std::size_t{1} << 16;
 constexpr std::size_t kLargestTextBytes = std::size_t{1} << 28;
-
-struct MetaFree {
-  void operator()(char* block) const noexcept { alloc::meta_free(block); }
-};
-using MetaText = std::unique_ptr<char, MetaFree>;
 
 bool parse_hex(std::string_view& text, char terminator, std::uintptr_t& value) noexcept {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
@@ -46,23 +41,37 @@ bool parse_mapping(std::string_view line, Mapping& mapping) noexcept {
   return true;
 }
 
-bool read_mappings(MappingList& mappings) noexcept {
+bool MappingTable::read() noexcept {
+  if (read_text(now_)) {
+    if (now_.view() == known_.view()) return true;
+    std::swap(now_, known_);
+    mappings_.clear();
+    if (parse()) return true;
+  }
+  mappings_.clear();
+  known_.length = 0;
+  return false;
+}
+
+bool MappingTable::read_text(Text& text) noexcept {
   for (std::size_t capacity = kFirstTextBytes; capacity <= kLargestTextBytes; capacity *= 4) {
-    const MetaText text(static_cast<char*>(alloc::meta_allocate(capacity)));
-    if (text == nullptr) return false;
-    const std::ptrdiff_t length = alloc::os_read_file("/proc/thread-self/maps", text.get(), capacity);
+    if (text.room.size() < capacity && !text.room.resize(capacity)) return false;
+    const std::ptrdiff_t length = alloc::os_read_file("/proc/thread-self/maps", text.room.begin(), text.room.size());
     if (length <= 0) return false;
-    if (static_cast<std::size_t>(length) == capacity) continue;
-    mappings.clear();
-    for (std::string_view rest(text.get(), static_cast<std::size_t>(length)); !rest.empty();) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      Mapping mapping;
-      if (!parse_mapping(rest.substr(0, end), mapping) || !mappings.push_back(mapping)) return false;
-      rest.remove_prefix(std::min(rest.size(), end + 1));
-    }
-    return true;
+    text.length = static_cast<std::size_t>(length);
+    if (text.length < text.room.size()) return true;
   }
   return false;
+}
+
+bool MappingTable::parse() noexcept {
+  for (std::string_view rest = known_.view(); !rest.empty();) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    Mapping mapping;
+    if (!parse_mapping(rest.substr(0, end), mapping) || !mappings_.push_back(mapping)) return false;
+    rest.remove_prefix(std::min(rest.size(), end + 1));
+  }
+  return true;
 }
 
 }  // namespace arenascan::scan

@@ -44,30 +44,31 @@ Incomplete MarkCycle::run(const MarkSettings& settings, std::uintptr_t stack_poi
   const std::uint64_t began = os_monotonic_ns();
   if (surroundings_ != nullptr) {
     if (const Incomplete problem = roots_.prepare(); problem != Incomplete::kNo) return problem;
-    pagemap_.open();
   }
   verdict.way = choose_way(settings);
+  is_alone_ = verdict.way == Way::kStoppedAlone;
   verdict.prepare_ns = os_monotonic_ns() - began;
   const Job job{settings, stack_pointer, own_stack, verdict};
   Incomplete problem = Incomplete::kNo;
   if (verdict.way == Way::kConcurrent) {
+    pagemap_.open(Pagemap::Beside::kProgram);
     problem = run_concurrent(job, white);
+    pagemap_.close();
     if (problem == Incomplete::kWatchLost) {
       verdict.way = Way::kStoppedNoWatch;
       white.clear();
     }
   }
   if (verdict.way != Way::kConcurrent) problem = run_stopped(job, white);
-  pagemap_.close();
   verdict.reached = marker_.reached();
   return problem;
 }
 
 Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
-  if (surroundings_ == nullptr) return Way::kStoppedAlone;
+  // Nobody else can start a thread.
+  if (surroundings_ == nullptr || alloc::os_thread_count() == 1) return Way::kStoppedAlone;
   if (!settings.concurrent) return Way::kStoppedByOption;
   if (settings.inherited_before != 0) return Way::kStoppedForked;
-  if (alloc::os_thread_count() == 1) return Way::kStoppedAlone;
   {
     const std::scoped_lock heap(heap_);
     if (heap_.in_use_locked().bytes <= kSmallHeapBytes) return Way::kStoppedSmall;
@@ -84,11 +85,14 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
   if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
   const std::uint64_t stopped = os_monotonic_ns();
   stamp_ = heap_.advance_stamp();
+  const std::size_t page_end = heap_.in_use_locked().bytes >> alloc::kPageShift;
+  pagemap_.open(Pagemap::Beside::kStoppedWorld);
   Incomplete problem = collect_roots(job);
+  pagemap_.close();
   if (problem == Incomplete::kNo && !marker_.begin_locked()) problem = Incomplete::kNoMemory;
   marker_.leave_out(roots_.unreadable_heap());
   if (problem == Incomplete::kNo) {
-    mark_annotated();
+    mark_annotated(page_end);
     mark_roots(job);
     marker_.drain();
     if (job.settings.inherited_before != 0 && !mark_inherited(job.settings.inherited_before)) {
@@ -96,7 +100,7 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
     }
   }
   const std::uint64_t marked = os_monotonic_ns();
-  if (problem == Incomplete::kNo && !find_white(heap_, marker_.page_end(), marker_.epoch(), white)) {
+  if (problem == Incomplete::kNo && !find_white(heap_, page_end, marker_.epoch(), white)) {
     problem = Incomplete::kNoMemory;
   }
   job.verdict.prepare_ns += stopped - began;
@@ -109,7 +113,7 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
 Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept {
   const std::uint64_t began = os_monotonic_ns();
   if (const Incomplete problem = begin_concurrent(job); problem != Incomplete::kNo) return problem;
-  mark_annotated();
+  mark_annotated(marker_.page_end());
   marker_.drain();
 
   Incomplete problem = protect_and_reread();
@@ -190,7 +194,7 @@ Incomplete MarkCycle::try_to_finish(const Job& job, OrphanList& white, Attempt& 
 bool MarkCycle::mark_last(const Job& job, std::uint64_t deadline_ns) noexcept {
   marker_.leave_out(roots_.unreadable_heap());
   mark_roots(job);
-  if (annotations_ != heap_.annotations()) mark_annotated();
+  if (annotations_ != heap_.annotations()) mark_annotated(heap_.in_use_locked().bytes >> alloc::kPageShift);
   reread_listed();
   return marker_.drain_until(deadline_ns);
 }
@@ -226,7 +230,7 @@ AddressRange MarkCycle::watched() const noexcept {
 
 Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict) noexcept {
   stopped_at_ns_ = os_monotonic_ns();
-  if (surroundings_ == nullptr) return Incomplete::kNo;
+  if (is_alone_) return Incomplete::kNo;
   const World::Outcome outcome = world_.stop(settings.stop);
   verdict.incomplete_thread = outcome.thread;
   return outcome.problem;
@@ -234,7 +238,7 @@ Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict)
 
 void MarkCycle::resume_world(Verdict& verdict) noexcept {
   if (surroundings_ == nullptr) return;
-  world_.resume();
+  if (!is_alone_) world_.resume();
   const std::uint64_t pause = os_monotonic_ns() - stopped_at_ns_;
   ++verdict.pauses;
   verdict.total_pause_ns += pause;
@@ -258,9 +262,9 @@ Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
 }
 
 // An annotation that is made meanwhile is counted before it takes effect.
-void MarkCycle::mark_annotated() noexcept {
+void MarkCycle::mark_annotated(std::size_t page_end) noexcept {
   annotations_ = heap_.annotations();
-  marker_.mark_annotated();
+  if (annotations_ != 0) marker_.mark_annotated(page_end);
 }
 
 void MarkCycle::mark_roots(const Job& job) noexcept {

@@ -111,7 +111,7 @@ class MarkCycle {
   Incomplete stop_world(const MarkSettings& settings, Verdict& verdict) noexcept;
   void resume_world(Verdict& verdict) noexcept;
   Incomplete collect_roots(const Job& job) noexcept;
-  void mark_annotated() noexcept;
+  void mark_annotated(std::size_t page_end) noexcept;
   void mark_roots(const Job& job) noexcept;
   bool mark_inherited(std::uint32_t before) noexcept;
   [[nodiscard]] AddressRange watched() const noexcept;
@@ -123,7 +123,8 @@ class MarkCycle {
 
   RootCollector roots_;
   World world_;
-  Pagemap pagemap_;  // open during a mark
+  bool is_alone_ = false;  // no other thread could have to be stopped
+  Pagemap pagemap_;        // open while the roots are collected, and during a concurrent mark
   WriteWatch watch_;
   alloc::MetaVector<AddressRange> written_;
   std::size_t written_pages_ = 0;

@@ -40,8 +40,8 @@ void Marker::mark_object(const Object& object) noexcept {
   grey_.add_if(true, heap_.number_of(*object.page), object.index);
 }
 
-void Marker::mark_annotated() noexcept {
-  heap_.for_each_page(page_end(), [this](Page& page) {
+void Marker::mark_annotated(std::size_t page_end) noexcept {
+  heap_.for_each_page(page_end, [this](Page& page) {
     if (!page.annotated.load(std::memory_order_relaxed)) return;
     for (std::uint32_t i = 0; i < page.capacity; ++i) {
       const Object object{&page, i};

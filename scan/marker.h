@@ -52,7 +52,7 @@ class Marker {
 
   // False: no memory.
   [[nodiscard]] bool begin_locked() noexcept;
-  void mark_annotated() noexcept;
+  void mark_annotated(std::size_t page_end) noexcept;  // of the pages with numbers below
   void mark_range(AddressRange range) noexcept;
   void mark_object(const alloc::Object& object) noexcept;
   // One step of the mark; false when nothing is left.

@@ -2,8 +2,9 @@
 // /proc/PID/pagemap tells both.
 //
 // Linux 6.7 and later answer with runs of pages (the PAGEMAP_SCAN ioctl); before, an entry is read for each page, and
-// nothing can be told about writes. The file is opened for one scan and closed after it, under a number far from those
-// that programs count on; a program that closes it nevertheless makes the questions fail, which is told.
+// nothing can be told about writes. The file is opened for one scan and closed after it. Where the program runs
+// meanwhile it has a number far from those that programs count on; a program that closes it nevertheless makes the
+// questions fail, which is told.
 //
 // Threads: the scanner's; also while the world is stopped, since only raw system calls are used. errno is kept.
 // Called by: roots, write_watch, scanner.
@@ -27,14 +28,16 @@ class Pagemap {
   ~Pagemap() { close(); }
 
   // Opens the calling thread's: /proc/self is the main thread, which has no pages when it has ended before the others.
-  void open() noexcept;
+  // Where other threads may run before it is closed, it has to be out of their way.
+  enum class Beside : std::uint8_t { kStoppedWorld, kProgram };
+  void open(Beside what) noexcept;
   void close() noexcept;
 
   using RunVisit = void (*)(AddressRange run, void* argument);
 
-  // Calls visit for each run of pages of `range` that the process has touched (of a file mapping: written). False when
-  // the kernel does not tell.
-  bool for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept;
+  // Calls visit for each run of pages of `range` that the process has touched; of a private file mapping: written.
+  // False when the kernel does not tell.
+  bool for_each_touched_run(AddressRange range, RunVisit visit, void* argument) const noexcept;
 
   // Protects all pages of `range`, whole ones, which must be watched (write_watch.h). False: not all of it is.
   [[nodiscard]] bool protect(AddressRange range) const noexcept;
@@ -45,7 +48,7 @@ class Pagemap {
                                           void* argument) const noexcept;
 
  private:
-  bool read_entries(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept;
+  bool read_entries(AddressRange range, RunVisit visit, void* argument) const noexcept;
 
   int file_ = -1;
 };

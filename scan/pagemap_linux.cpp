@@ -85,10 +85,11 @@ int move_out_of_the_way(int file) noexcept {
   return moved;
 }
 
-void Pagemap::open() noexcept {
+void Pagemap::open(Beside what) noexcept {
   const alloc::ErrnoKeeper keeper;
   close();
-  file_ = move_out_of_the_way(::open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC));
+  file_ = ::open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+  if (what == Beside::kProgram) file_ = move_out_of_the_way(file_);
 }
 
 void Pagemap::close() noexcept {
@@ -97,16 +98,16 @@ void Pagemap::close() noexcept {
   file_ = -1;
 }
 
-bool Pagemap::for_each_touched_run(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept {
+bool Pagemap::for_each_touched_run(AddressRange range, RunVisit visit, void* argument) const noexcept {
   const alloc::ErrnoKeeper keeper;
   ScanArgument question{};
   question.any_of = kIsPresent | kIsSwapped;
-  question.all_of = question.inverted = file ? kIsFile : 0;
+  question.all_of = question.inverted = kIsFile;
   question.told = kIsPresent;  // runs do not end where a page is swapped out or not: nobody asks which
-  return ask_for_runs(file_, question, range, visit, argument) || read_entries(range, file, visit, argument);
+  return ask_for_runs(file_, question, range, visit, argument) || read_entries(range, visit, argument);
 }
 
-bool Pagemap::read_entries(AddressRange range, bool file, RunVisit visit, void* argument) const noexcept {
+bool Pagemap::read_entries(AddressRange range, RunVisit visit, void* argument) const noexcept {
   constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
   constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
   constexpr std::uint64_t kFilePage = std::uint64_t{1} << 61;
@@ -125,7 +126,7 @@ bool Pagemap::read_entries(AddressRange range, bool file, RunVisit visit, void* 
     if (got < 0 && errno == EINTR) continue;
     if (got != wanted) return false;
     for (std::size_t i = 0; i < count; ++i, at += alloc::kOsPageBytes) {
-      const bool touched = (entries[i] & (kPresent | kSwapped)) != 0 && !(file && (entries[i] & kFilePage) != 0);
+      const bool touched = (entries[i] & (kPresent | kSwapped)) != 0 && (entries[i] & kFilePage) == 0;
       if (!touched) continue;
       if (run.end != at) {
         tell(run);

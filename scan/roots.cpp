@@ -31,6 +31,8 @@ void for_each_part_outside(AddressRange range, const alloc::MetaVector<AddressRa
   if (range.begin < range.end) visit(range);
 }
 
+}  // namespace
+
 void sort_and_merge(alloc::MetaVector<AddressRange>& ranges) noexcept {
   std::sort(ranges.begin(), ranges.end(),
             [](const AddressRange& a, const AddressRange& b) { return a.begin < b.begin; });
@@ -45,8 +47,6 @@ void sort_and_merge(alloc::MetaVector<AddressRange>& ranges) noexcept {
   }
   ranges.truncate(kept);
 }
-
-}  // namespace
 
 bool UserRoots::add(AddressRange range) noexcept {
   const std::scoped_lock guard(mutex_);
@@ -82,22 +82,48 @@ void RootCollector::add(AddressRange range, RootKind kind) noexcept {
   if (range.begin < range.end) fits_ = roots_.push_back({range, kind}) && fits_;
 }
 
-void RootCollector::add_touched(AddressRange range, RootKind kind, bool file) noexcept {
-  if (!is_enabled(kind)) return;
+void RootCollector::want(AddressRange range, RootKind kind, bool file) noexcept {
+  if (is_enabled(kind)) fits_ = wanted_.push_back({range, kind, file}) && fits_;
+}
+
+// One question to the kernel costs as much as looking at some hundred pages: what lies close together is asked for at
+// once, and what lies between is left out of the answer.
+void RootCollector::add_wanted() noexcept {
+  constexpr std::uintptr_t kClose = std::uintptr_t{1} << 20;
+  std::sort(wanted_.begin(), wanted_.end(),
+            [](const Wanted& a, const Wanted& b) { return a.range.begin < b.range.begin; });
+  for (const Wanted* from = wanted_.begin(); from != wanted_.end();) {
+    const Wanted* to = from + 1;
+    while (to != wanted_.end() && to->range.begin - to[-1].range.end < kClose) ++to;
+    add_touched({from, to});
+    from = to;
+  }
+}
+
+void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
   struct Target {
     RootCollector* collector;
-    RootKind kind;
-  } target{this, kind};
+    std::span<const Wanted> wanted;
+  } target{this, wanted};
+  const std::size_t before = roots_.size();
   const bool told = pagemap_->for_each_touched_run(
-      range, file,
+      {wanted.front().range.begin, wanted.back().range.end},
       [](AddressRange run, void* argument) {
-        const auto* const to = static_cast<Target*>(argument);
-        to->collector->add(run, to->kind);
+        auto& [collector, rest] = *static_cast<Target*>(argument);
+        while (!rest.empty() && rest.front().range.end <= run.begin) rest = rest.subspan(1);
+        for (const Wanted& part : rest) {
+          if (part.range.begin >= run.end) break;
+          collector->add(intersection(part.range, run), part.kind);
+        }
       },
       &target);
+  if (told) return;
   // Without the kernel's word on pages, anonymous memory and a module's data are read whole; another file's mapping may
   // have been cut short and cannot be.
-  if (!told && (!file || kind == RootKind::kGlobals)) add(range, kind);
+  roots_.truncate(before);
+  for (const Wanted& part : wanted) {
+    if (!part.file || part.kind == RootKind::kGlobals) add(part.range, part.kind);
+  }
 }
 
 void RootCollector::claim(AddressRange range) noexcept { fits_ = claimed_.push_back(range) && fits_; }
@@ -156,8 +182,8 @@ void RootCollector::add_registered_stack(const StackEntry& entry) noexcept {
   const auto* const descriptor = reinterpret_cast<const std::uintptr_t*>(entry.thread_pointer);
   if (descriptor[0] != entry.thread_pointer || descriptor[2] != entry.thread_pointer) return;  // no such stack any more
   if (entry.inherited) {
-    add_touched({entry.begin, entry.first_frame}, RootKind::kStack, false);
-    add_touched({entry.first_frame, entry.end}, RootKind::kTls, false);
+    want({entry.begin, entry.first_frame}, RootKind::kStack, false);
+    want({entry.first_frame, entry.end}, RootKind::kTls, false);
   } else {
     add({entry.thread_pointer, entry.end}, RootKind::kTls);
   }
@@ -167,16 +193,15 @@ void RootCollector::add_registered_stack(const StackEntry& entry) noexcept {
 void RootCollector::add_part(const Mapping& mapping, AddressRange part) noexcept {
   for (const Live& thread : live_) {
     if (contains(mapping.range, thread.thread_pointer)) {
-      add_touched(part, RootKind::kTls, mapping.file);
+      want(part, RootKind::kTls, mapping.file);
       return;
     }
   }
   for (const AddressRange& module : modules_) {
     const AddressRange data = intersection(part, module);
-    if (data.begin < data.end) add_touched(data, RootKind::kGlobals, mapping.file);
+    if (data.begin < data.end) want(data, RootKind::kGlobals, mapping.file);
   }
-  for_each_part_outside(part, modules_,
-                        [&](AddressRange rest) { add_touched(rest, RootKind::kMapping, mapping.file); });
+  for_each_part_outside(part, modules_, [&](AddressRange rest) { want(rest, RootKind::kMapping, mapping.file); });
 }
 
 void RootCollector::add_mapping(const Mapping& mapping) noexcept {
@@ -193,10 +218,10 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   fits_ = true;
   claimed_.clear();
   live_.clear();
+  wanted_.clear();
   roots_.clear();
   unreadable_.clear();
-  if (!read_mappings(mappings_)) return Incomplete::kMapsUnreadable;
-  sort_and_merge(modules_);
+  if (!mappings_.read()) return Incomplete::kMapsUnreadable;
 
   for (const AddressRange& range : never) claim(range);
   add_thread(self, registry);
@@ -208,6 +233,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
     const AddressRange closed = intersection(mapping.range, heap_in_use);
     if (!mapping.readable && closed.begin < closed.end) fits_ = unreadable_.push_back(closed) && fits_;
   }
+  add_wanted();
   return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;
 }
 

@@ -69,9 +69,13 @@ class UserRoots {
   alloc::MetaVector<AddressRange> ranges_;  // mutex_
 };
 
+// Puts ranges in order and joins those that overlap or touch.
+void sort_and_merge(alloc::MetaVector<AddressRange>& ranges) noexcept;
+
 class RootCollector {
  public:
-  // Lists the writable segments of all loaded modules. May take the loader's lock.
+  // Lists the writable segments of all loaded modules, if there are others than the last time. May take the loader's
+  // lock.
   [[nodiscard]] Incomplete prepare() noexcept;
 
   // Fills roots() for the stopped threads and the calling one. `never` are ranges that are no roots: the heap with its
@@ -91,26 +95,40 @@ class RootCollector {
   }
 
  private:
+  struct Live {
+    std::uintptr_t stack_pointer;
+    std::uintptr_t thread_pointer;
+  };
+  struct Wanted {  // as far as it was touched
+    AddressRange range;
+    RootKind kind;
+    bool file;
+  };
+  struct ModuleCount {
+    unsigned long long added = 0;
+    unsigned long long removed = 0;
+    friend bool operator==(const ModuleCount&, const ModuleCount&) = default;
+  };
+
   void add_thread(const StoppedThread& thread, const ThreadRegistry& registry) noexcept;
   void add_registered_stack(const StackEntry& entry) noexcept;
   void add_mapping(const Mapping& mapping) noexcept;
   void add_part(const Mapping& mapping, AddressRange part) noexcept;
   void add_stack(std::uintptr_t from, const StackEntry& entry) noexcept;
-  void add_touched(AddressRange range, RootKind kind, bool file) noexcept;
+  void want(AddressRange range, RootKind kind, bool file) noexcept;
+  void add_wanted() noexcept;
+  void add_touched(std::span<const Wanted> wanted) noexcept;
   void add(AddressRange range, RootKind kind) noexcept;
   void claim(AddressRange range) noexcept;
   [[nodiscard]] bool is_enabled(RootKind kind) const noexcept;
   [[nodiscard]] const Mapping* mapping_of(std::uintptr_t address) const noexcept;
 
-  struct Live {
-    std::uintptr_t stack_pointer;
-    std::uintptr_t thread_pointer;
-  };
-
-  MappingList mappings_;
-  alloc::MetaVector<AddressRange> modules_;
+  MappingTable mappings_;
+  alloc::MetaVector<AddressRange> modules_;  // sorted
+  ModuleCount modules_known_;                // when they were listed; no module ever added: not yet
   alloc::MetaVector<AddressRange> claimed_;  // stacks and excluded memory: not to be taken for something else
   alloc::MetaVector<Live> live_;
+  alloc::MetaVector<Wanted> wanted_;
   alloc::MetaVector<RootRange> roots_;
   alloc::MetaVector<AddressRange> unreadable_;
   RootSettings settings_;

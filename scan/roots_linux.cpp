@@ -6,23 +6,45 @@
 #include "scan/roots.h"
 
 namespace arenascan::scan {
+namespace {
+
+bool add_writable_segments(const dl_phdr_info& module, alloc::MetaVector<AddressRange>& segments) noexcept {
+  constexpr std::uintptr_t kMask = alloc::kOsPageBytes - 1;
+  for (const ElfW(Phdr)* header = module.dlpi_phdr; header != module.dlpi_phdr + module.dlpi_phnum; ++header) {
+    if (header->p_type != PT_LOAD || (header->p_flags & PF_W) == 0) continue;
+    const std::uintptr_t begin = module.dlpi_addr + header->p_vaddr;
+    if (!segments.push_back({begin & ~kMask, (begin + header->p_memsz + kMask) & ~kMask})) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 Incomplete RootCollector::prepare() noexcept {
+  enum : int { kListed, kAsBefore, kNoRoom };
   const alloc::ErrnoKeeper keeper;
-  modules_.clear();
-  const int full = dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* argument) {
-        auto& modules = *static_cast<alloc::MetaVector<AddressRange>*>(argument);
-        for (const ElfW(Phdr)* header = info->dlpi_phdr; header != info->dlpi_phdr + info->dlpi_phnum; ++header) {
-          if (header->p_type != PT_LOAD || (header->p_flags & PF_W) == 0) continue;
-          const std::uintptr_t begin = info->dlpi_addr + header->p_vaddr;
-          const std::uintptr_t end = begin + header->p_memsz + alloc::kOsPageBytes - 1;
-          if (!modules.push_back({begin & ~(alloc::kOsPageBytes - 1), end & ~(alloc::kOsPageBytes - 1)})) return 1;
+  struct Target {
+    RootCollector* collector;
+    bool is_first = true;
+  } target{this};
+  const int outcome = dl_iterate_phdr(
+      [](dl_phdr_info* module, std::size_t, void* argument) -> int {
+        auto& [collector, is_first] = *static_cast<Target*>(argument);
+        if (is_first) {
+          const ModuleCount count{module->dlpi_adds, module->dlpi_subs};
+          if (count == collector->modules_known_) return kAsBefore;
+          collector->modules_known_ = count;
+          collector->modules_.clear();
+          is_first = false;
         }
-        return 0;
+        return add_writable_segments(*module, collector->modules_) ? kListed : kNoRoom;
       },
-      &modules_);
-  return full == 0 ? Incomplete::kNo : Incomplete::kNoMemory;
+      &target);
+  if (outcome == kAsBefore) return Incomplete::kNo;
+  sort_and_merge(modules_);
+  if (outcome == kListed) return Incomplete::kNo;
+  modules_known_ = {};
+  return Incomplete::kNoMemory;
 }
 
 }  // namespace arenascan::scan

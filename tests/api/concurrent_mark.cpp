@@ -73,11 +73,14 @@ void replace_young() {
 void splice_lists() {
   std::list<std::unique_ptr<Node>> lists[2];
   for (int i = 0; i < 100; ++i) lists[0].push_back(std::make_unique<Node>(nullptr));
-  for (unsigned turn = 0; !g_done.load(std::memory_order_relaxed); ++turn) {
-    auto& from = lists[turn / 100 % 2];
-    auto& to = lists[1 - turn / 100 % 2];
-    to.splice(turn % 3 == 0 ? to.begin() : to.end(), from, from.begin());
-    g_moves.fetch_add(1, std::memory_order_relaxed);
+  bool to_front = false;
+  for (int from = 0; !g_done.load(std::memory_order_relaxed); from = 1 - from) {
+    auto& to = lists[1 - from];
+    while (!lists[from].empty()) {
+      to.splice(to_front ? to.begin() : to.end(), lists[from], lists[from].begin());
+      to_front = !to_front;
+      g_moves.fetch_add(1, std::memory_order_relaxed);
+    }
   }
 }
 

@@ -1,7 +1,10 @@
 // Lines of /proc/self/maps, and which pages have been touched.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <vector>
 
 #include "scan/mappings.h"
@@ -36,8 +39,8 @@ TEST_CASE("lines of maps") {
 }
 
 TEST_CASE("the process's own mappings are in order and hold its data") {
-  scan::MappingList mappings;
-  REQUIRE(scan::read_mappings(mappings));
+  scan::MappingTable mappings;
+  REQUIRE(mappings.read());
   static int global = 1;
   int local = 2;
   int found = 0;
@@ -53,6 +56,54 @@ TEST_CASE("the process's own mappings are in order and hold its data") {
   CHECK(found == 2);
 }
 
+TEST_CASE("a table that is read again follows what was mapped and unmapped meanwhile") {
+  scan::MappingTable mappings;
+  const auto holds = [&](std::uintptr_t address) {
+    return std::any_of(mappings.begin(), mappings.end(), [&](const Mapping& m) {
+      return address >= m.range.begin && address < m.range.end && m.writable && !m.shared;
+    });
+  };
+  REQUIRE(mappings.read());
+  REQUIRE(mappings.read());  // by now its own memory is mapped
+  const std::size_t before = mappings.size();
+  void* const memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(memory != MAP_FAILED);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  CHECK(!holds(address));
+  REQUIRE(mappings.read());
+  CHECK(holds(address));
+  REQUIRE(mappings.read());
+  CHECK(holds(address));
+  munmap(memory, 4096);
+  REQUIRE(mappings.read());
+  CHECK(!holds(address));
+  CHECK(mappings.size() == before);
+}
+
+TEST_CASE("of a private mapping of a file, pages that were written are told") {
+  std::FILE* const file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  constexpr std::size_t kPages = 8;
+  REQUIRE(ftruncate(fileno(file), kPages * 4096) == 0);
+  void* const memory = mmap(nullptr, kPages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fileno(file), 0);
+  REQUIRE(memory != MAP_FAILED);
+  auto* const bytes = static_cast<volatile char*>(memory);
+  for (std::size_t page = 0; page < kPages; ++page) static_cast<void>(bytes[page * 4096]);
+  bytes[5 * 4096] = 1;
+  std::vector<scan::AddressRange> runs;
+  scan::Pagemap pagemap;
+  pagemap.open(scan::Pagemap::Beside::kProgram);
+  const auto base = reinterpret_cast<std::uintptr_t>(memory);
+  REQUIRE(pagemap.for_each_touched_run(
+      {base, base + kPages * 4096},
+      [](scan::AddressRange run, void* to) { static_cast<std::vector<scan::AddressRange>*>(to)->push_back(run); },
+      &runs));
+  REQUIRE(runs.size() == 1);
+  CHECK((runs[0].begin == base + 5 * 4096 && runs[0].end == base + 6 * 4096));
+  munmap(memory, kPages * 4096);
+  std::fclose(file);
+}
+
 TEST_CASE("only touched pages are told, also of a range that begins and ends inside pages") {
   constexpr std::size_t kPages = 3'000;
   void* const memory = mmap(nullptr, kPages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -63,17 +114,17 @@ TEST_CASE("only touched pages are told, also of a range that begins and ends ins
   }
   std::vector<scan::AddressRange> runs;
   scan::Pagemap pagemap;
-  pagemap.open();
+  pagemap.open(scan::Pagemap::Beside::kProgram);
   const auto collect = [](scan::AddressRange run, void* to) {
     static_cast<std::vector<scan::AddressRange>*>(to)->push_back(run);
   };
-  REQUIRE(pagemap.for_each_touched_run({base, base + kPages * 4096}, false, collect, &runs));
+  REQUIRE(pagemap.for_each_touched_run({base, base + kPages * 4096}, collect, &runs));
   REQUIRE(runs.size() == 3);
   CHECK((runs[0].begin == base && runs[0].end == base + 2 * 4096));
   CHECK((runs[1].begin == base + 511 * 4096 && runs[1].end == base + 513 * 4096));
   CHECK((runs[2].begin == base + (kPages - 1) * 4096 && runs[2].end == base + kPages * 4096));
   runs.clear();
-  REQUIRE(pagemap.for_each_touched_run({base + 100, base + 4096 + 100}, false, collect, &runs));
+  REQUIRE(pagemap.for_each_touched_run({base + 100, base + 4096 + 100}, collect, &runs));
   REQUIRE(runs.size() == 1);
   CHECK((runs[0].begin == base + 100 && runs[0].end == base + 4096 + 100));
   munmap(memory, kPages * 4096);

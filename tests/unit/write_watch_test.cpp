@@ -23,7 +23,7 @@ struct Fixture {
     REQUIRE(memory != MAP_FAILED);
     range = {reinterpret_cast<std::uintptr_t>(memory), reinterpret_cast<std::uintptr_t>(memory) + kPages * kPage};
     for (std::size_t page = 0; page < kPages; page += 2) memory[page * kPage] = 1;  // the others were never touched
-    pagemap.open();
+    pagemap.open(scan::Pagemap::Beside::kProgram);
     can_watch = watch.prepare(range);
     if (!can_watch) MESSAGE("NOT TESTED: this system does not let writes be watched (Linux 6.7, userfaultfd)");
   }
