@@ -106,14 +106,14 @@ class HeapView {
     heap_.for_each_page_locked(visit);
   }
 
-  // The same without the lock, for the pages below the number `end`: those that come or go meanwhile are visited or
-  // not.
+  // The same without the lock, for the pages with numbers from `begin` to below `end`: those that come or go meanwhile
+  // are visited or not.
   // What a visit reads first, descriptor, states and marks, is asked for from memory some pages ahead: the pieces are
   // too short for the processor to foresee the next.
   template <typename Visit>
-  void for_each_page(std::size_t end, Visit&& visit) const {
+  void for_each_page(std::size_t begin, std::size_t end, Visit&& visit) const {
     constexpr std::size_t kAhead = 4;
-    for (std::size_t number = 0; number < end; ++number) {
+    for (std::size_t number = begin; number < end; ++number) {
       __builtin_prefetch(page_numbered(number + 2 * kAhead));
       Page* const soon = page_numbered(number + kAhead);
       if (soon != nullptr && number_of(*soon) == number + kAhead) {

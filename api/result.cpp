@@ -10,8 +10,6 @@ static_assert(static_cast<int>(scan::Incomplete::kNoMemory) == ARENA_INCOMPLETE_
 static_assert(static_cast<int>(scan::Incomplete::kThreadNotStopped) == ARENA_INCOMPLETE_THREAD_NOT_STOPPED);
 static_assert(static_cast<int>(scan::Incomplete::kSignalTaken) == ARENA_INCOMPLETE_SIGNAL_TAKEN);
 static_assert(static_cast<int>(scan::Incomplete::kMapsUnreadable) == ARENA_INCOMPLETE_MAPS_UNREADABLE);
-static_assert(static_cast<int>(scan::Incomplete::kPauseTooLong) == ARENA_INCOMPLETE_PAUSE_TOO_LONG);
-static_assert(static_cast<int>(scan::Incomplete::kWatchLost) == ARENA_INCOMPLETE_WATCH_LOST);
 
 }  // namespace
 

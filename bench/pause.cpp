@@ -95,10 +95,6 @@ void print_row(const char* what, std::vector<Ns>& values) {
 
 }  // namespace
 
-#if defined(BENCH_COLLECTOR_ARENASCAN)
-extern "C" const char* arena_default_options() { return "concurrent=1"; }
-#endif
-
 int main(int argc, char** argv) {
   std::size_t numbers[3] = {200, 2'600'000, 0};
   std::size_t number_count = 0;

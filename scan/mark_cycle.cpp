@@ -20,9 +20,12 @@ constexpr std::size_t kSmallHeapBytes = std::size_t{2} << 20;
 constexpr std::uint64_t kPauseNsPerPage = 2'000;
 constexpr std::size_t kFewPages = 64;
 
-// Rounds of rereading before the second pause is tried, and how often that is tried.
+// Rounds of rereading before the second pause is tried. How often that is tried within the same budget, and how often
+// the budget is doubled before there is none any more: a program that writes faster than pauses allow to follow gets
+// longer ones, instead of no verdict.
 constexpr unsigned kMostRounds = 12;
-constexpr unsigned kMostAttempts = 24;
+constexpr unsigned kAttemptsABudget = 8;
+constexpr unsigned kBudgetsDoubled = 3;
 
 }  // namespace
 
@@ -124,7 +127,9 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   job.verdict.white_ns = os_monotonic_ns() - marked;
   Attempt last = Attempt::kTooLong;
   for (unsigned attempts = 0; problem == Incomplete::kNo && last != Attempt::kFinished; ++attempts) {
-    problem = attempts < kMostAttempts ? try_to_finish(job, white, last) : Incomplete::kPauseTooLong;
+    const unsigned doubled = attempts / kAttemptsABudget;
+    const std::uint64_t pause_ns = doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
+    problem = try_to_finish(job, pause_ns, white, last);
     if (problem != Incomplete::kNo || last == Attempt::kFinished) break;
     marker_.drain();
     problem = last == Attempt::kOutgrown ? protect_and_reread() : reread_written();
@@ -146,9 +151,15 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
   return problem;
 }
 
+// Piece by piece: on average a page is protected, and dear to write to, half as long as it takes to read all.
 Incomplete MarkCycle::protect_and_reread() noexcept {
-  if (!pagemap_.protect(watched())) return Incomplete::kWatchLost;
-  marker_.reread_all();
+  constexpr std::uintptr_t kPieceBytes = std::uintptr_t{8} << 20;
+  const AddressRange all = watched();
+  for (std::uintptr_t at = all.begin; at < all.end; at += kPieceBytes) {
+    const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
+    if (!pagemap_.protect(piece)) return Incomplete::kWatchLost;
+    marker_.reread_all(piece);
+  }
   marker_.drain();
   return reread_written();
 }
@@ -157,7 +168,7 @@ Incomplete MarkCycle::protect_and_reread() noexcept {
 Incomplete MarkCycle::reread_written() noexcept {
   std::size_t before = SIZE_MAX;
   for (unsigned round = 0; round < kMostRounds; ++round) {
-    if (const Incomplete problem = list_written(true); problem != Incomplete::kNo) return problem;
+    if (const Incomplete problem = list_written(watched(), true); problem != Incomplete::kNo) return problem;
     reread_listed();
     marker_.drain();
     if (written_pages_ <= kFewPages || written_pages_ >= before) break;
@@ -167,7 +178,8 @@ Incomplete MarkCycle::reread_written() noexcept {
 }
 
 // The second pause. Where it would become too long, the rest is left to be done beside the program.
-Incomplete MarkCycle::try_to_finish(const Job& job, OrphanList& white, Attempt& attempt) noexcept {
+Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white,
+                                    Attempt& attempt) noexcept {
   const Locks locks(*this);
   if (!marker_.knows_all_locked()) {
     attempt = Attempt::kOutgrown;
@@ -175,10 +187,9 @@ Incomplete MarkCycle::try_to_finish(const Job& job, OrphanList& white, Attempt& 
   }
   if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
   // Counted from here: a machine that is slow to stop threads will be no faster the next time.
-  const std::uint64_t pause_ns = job.settings.pause_ns;
   const std::uint64_t deadline = pause_ns == 0 ? UINT64_MAX : os_monotonic_ns() + pause_ns;
   attempt = Attempt::kTooLong;
-  Incomplete problem = list_written(false);
+  Incomplete problem = list_written(watched_locked(), false);
   if (problem == Incomplete::kNo && (pause_ns == 0 || written_pages_ <= pause_ns / kPauseNsPerPage)) {
     problem = collect_roots(job);
     if (problem == Incomplete::kNo && mark_last(job, deadline)) {
@@ -199,7 +210,7 @@ bool MarkCycle::mark_last(const Job& job, std::uint64_t deadline_ns) noexcept {
   return marker_.drain_until(deadline_ns);
 }
 
-Incomplete MarkCycle::list_written(bool protect_again) noexcept {
+Incomplete MarkCycle::list_written(AddressRange range, bool protect_again) noexcept {
   struct List {
     MetaVector<AddressRange>& ranges;
     std::size_t pages = 0;
@@ -207,7 +218,7 @@ Incomplete MarkCycle::list_written(bool protect_again) noexcept {
   } list{written_};
   written_.clear();
   const bool told = pagemap_.for_each_written_run(
-      watched(), protect_again,
+      range, protect_again,
       [](AddressRange run, void* argument) {
         List& to = *static_cast<List*>(argument);
         to.pages += (run.end - run.begin) / alloc::kOsPageBytes;
@@ -223,15 +234,22 @@ void MarkCycle::reread_listed() noexcept {
   for (const AddressRange& run : written_) marker_.reread(run);
 }
 
-AddressRange MarkCycle::watched() const noexcept {
-  const auto range = heap_.range();
-  return {range.begin, range.begin + marker_.page_end() * alloc::kPageBytes};
+// All that is in use now. Pages handed out later have not been protected, and so count as written.
+AddressRange MarkCycle::watched() noexcept {
+  const std::scoped_lock heap(heap_);
+  return watched_locked();
+}
+
+AddressRange MarkCycle::watched_locked() const noexcept {
+  const auto in_use = heap_.in_use_locked();
+  return {in_use.begin, in_use.begin + in_use.bytes};
 }
 
 Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict) noexcept {
   stopped_at_ns_ = os_monotonic_ns();
   if (is_alone_) return Incomplete::kNo;
   const World::Outcome outcome = world_.stop(settings.stop);
+  if (world_.stopped_at_ns() != 0) stopped_at_ns_ = world_.stopped_at_ns();
   verdict.incomplete_thread = outcome.thread;
   return outcome.problem;
 }

@@ -6,7 +6,7 @@
 //
 //   concurrent    stop - roots - resume             the first pause
 //                 mark                              beside the program, which moves pointers as it likes
-//                 protect pages, reread all black   what is written from here on is noted
+//                 protect, reread all black         piece by piece; what is written there afterwards is noted
 //                 reread what was written, repeat   until little is
 //                 search white objects
 //                 stop - roots - reread the last written pages - mark - look again at the white ones - resume
@@ -22,8 +22,9 @@
 // written costs a program that writes all over a large heap most of its speed for the whole mark.)
 //
 // The pause is limited: when more pages were written than can be read in settings.pause_ns, or more has come into reach
-// than can be marked, the world goes on, the rest is done beside it, and it is stopped again, kMostAttempts times. Then
-// the mark is incomplete. Roots outside the heap are read during pauses, whole.
+// than can be marked, the world goes on, the rest is done beside it, and it is stopped again. A program that writes too
+// fast for that is given more time, twice as much each few attempts, and in the end as much as it takes: the verdict
+// comes first. Roots outside the heap are read during pauses, whole.
 //
 // Concurrent marking is for heaps whose mark would be a pause worth avoiding, of processes that have somebody to pause,
 // on systems that can watch writes; Verdict::way tells which way was taken and why.
@@ -103,9 +104,9 @@ class MarkCycle {
   Incomplete protect_and_reread() noexcept;
   Incomplete reread_written() noexcept;
   enum class Attempt : std::uint8_t { kFinished, kTooLong, kOutgrown };
-  Incomplete try_to_finish(const Job& job, OrphanList& white, Attempt& attempt) noexcept;
+  Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
   bool mark_last(const Job& job, std::uint64_t deadline_ns) noexcept;
-  Incomplete list_written(bool protect_again) noexcept;
+  Incomplete list_written(AddressRange range, bool protect_again) noexcept;
   void reread_listed() noexcept;
 
   Incomplete stop_world(const MarkSettings& settings, Verdict& verdict) noexcept;
@@ -114,7 +115,8 @@ class MarkCycle {
   void mark_annotated(std::size_t page_end) noexcept;
   void mark_roots(const Job& job) noexcept;
   bool mark_inherited(std::uint32_t before) noexcept;
-  [[nodiscard]] AddressRange watched() const noexcept;
+  [[nodiscard]] AddressRange watched() noexcept;
+  [[nodiscard]] AddressRange watched_locked() const noexcept;
 
   alloc::HeapView heap_;
   Marker marker_;

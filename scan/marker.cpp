@@ -41,7 +41,7 @@ void Marker::mark_object(const Object& object) noexcept {
 }
 
 void Marker::mark_annotated(std::size_t page_end) noexcept {
-  heap_.for_each_page(page_end, [this](Page& page) {
+  heap_.for_each_page(0, page_end, [this](Page& page) {
     if (!page.annotated.load(std::memory_order_relaxed)) return;
     for (std::uint32_t i = 0; i < page.capacity; ++i) {
       const Object object{&page, i};
@@ -242,6 +242,12 @@ bool Marker::drain_until(std::uint64_t deadline_ns) noexcept {
   return true;
 }
 
+namespace {
+
+std::size_t bytes_of(const Page& page) noexcept { return page.page_count * alloc::kPageBytes; }
+
+}  // namespace
+
 void Marker::reread(AddressRange written) noexcept {
   const std::uintptr_t end = std::min(written.end, window_.begin + window_.bytes);
   for (std::uintptr_t at = std::max(written.begin, window_.begin); at < end;) {
@@ -262,8 +268,16 @@ void Marker::reread_part(const Page& page, AddressRange part) noexcept {
   }
 }
 
-void Marker::reread_all() noexcept {
-  heap_.for_each_page(page_end(), [this](Page& page) {
+// A span that reaches into the next piece is read as far as this one.
+void Marker::reread_all(AddressRange piece) noexcept {
+  const std::size_t first = (piece.begin - window_.begin) >> alloc::kPageShift;
+  const std::size_t end = std::min((piece.end - window_.begin) >> alloc::kPageShift, page_end());
+  const Page* const across = heap_.page_numbered(first);
+  if (across != nullptr && heap_.number_of(*across) != first) {
+    reread({piece.begin, std::min(piece.end, across->base + bytes_of(*across))});
+  }
+  heap_.for_each_page(first, end, [&](Page& page) {
+    if (page.base + bytes_of(page) > piece.end) return reread_part(page, {page.base, piece.end});
     for (std::uint32_t first = 0; first < page.capacity; first += GreyPages::kGroupSlots) {
       const Group group{&page, black_ones(page, first), first};
       if (group.objects != 0) read(group);

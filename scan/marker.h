@@ -8,7 +8,7 @@
 // The program may run meanwhile and move pointers from where the marker has not looked yet to where it has. Then
 //
 //     reread(pages)        looks again at what black objects hold in pages that were written
-//     reread_all()         ... at all black objects
+//     reread_all(piece)    ... at all black objects there
 //
 // and at last, with the world stopped, reread(what was written since), roots, drain. concurrent_mark.h has the order of
 // it.
@@ -65,7 +65,7 @@ class Marker {
   bool drain_until(std::uint64_t deadline_ns) noexcept;
 
   void reread(AddressRange written) noexcept;
-  void reread_all() noexcept;
+  void reread_all(AddressRange piece) noexcept;  // whole 64 KiB pages
 
   // The heap may grow while the mark runs. A mark knows of more than there was when it began; pointers to what lies
   // behind that mean nothing to it.

@@ -71,7 +71,7 @@ std::uint64_t white_mask_sse2(const Page& page, std::uint32_t first, Epoch epoch
 
 bool find_white(alloc::HeapView heap, std::size_t page_end, Epoch epoch, OrphanList& found) noexcept {
   bool fits = true;
-  heap.for_each_page(page_end, [&](Page& page) {
+  heap.for_each_page(0, page_end, [&](Page& page) {
     for (std::uint32_t first = 0; first < page.capacity; first += 64) {
       for (std::uint64_t white = white_mask(page, first, epoch); white != 0; white &= white - 1) {
         const Object object{&page, first + static_cast<std::uint32_t>(std::countr_zero(white))};

@@ -23,6 +23,7 @@ bool add_writable_segments(const dl_phdr_info& module, alloc::MetaVector<Address
 Incomplete RootCollector::prepare() noexcept {
   enum : int { kListed, kAsBefore, kNoRoom };
   const alloc::ErrnoKeeper keeper;
+  learn_register_layout();
   struct Target {
     RootCollector* collector;
     bool is_first = true;

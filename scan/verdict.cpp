@@ -9,8 +9,6 @@ const char* to_text(Incomplete reason) noexcept {
     case Incomplete::kThreadNotStopped: return "a thread did not stop in time";
     case Incomplete::kSignalTaken: return "the program has taken over the signal that stops threads";
     case Incomplete::kMapsUnreadable: return "/proc/self could not be read";
-    case Incomplete::kPauseTooLong:
-      return "the program writes faster than pauses of pause_budget_us allow to follow; raise it, or 0 for no limit";
     case Incomplete::kWatchLost: return "the program closed the file by which writes are watched";
   }
   return "unknown reason";

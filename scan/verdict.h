@@ -18,8 +18,7 @@ enum class Incomplete : std::uint8_t {
   kThreadNotStopped,  // a thread did not answer in time; `incomplete_thread` tells which
   kSignalTaken,       // the program took over the signal that stops threads
   kMapsUnreadable,    // /proc/self/maps or /proc/self/task could not be read
-  kPauseTooLong,      // the program wrote faster than its pauses allowed to follow
-  kWatchLost,         // the program closed the file by which writes are watched
+  kWatchLost,         // the program closed the file by which writes are watched: in no verdict, a stopped mark follows
 };
 
 // One line of words for people.

@@ -7,13 +7,13 @@
 //
 //     scanner                                   thread
 //     list tasks, give each a Slot
-//     queue the signal with the Slot's address  --> handler: fill in the slot, mark it stopped, wake the scanner
-//     wait until all slots are stopped              wait until the generation changes
+//     queue the signal with the Slot's number   --> handler: fill in the slot, mark it stopped; the last wakes the
+//     scanner wait until all slots are stopped              wait until the generation changes
 //     ... mark ...
 //     raise the generation, wake all            --> return: registers restored by the kernel
 //
 // Invariants
-//   1. Slots are never unmapped and carry the generation they were given for: a signal that arrives late, after the
+//   1. Slots are never unmapped, and a signal carries the generation it was sent for: one that arrives late, after the
 //      scanner gave up, finds another generation and returns at once.
 //   2. The handler uses nothing but its slot, futexes and the clock; it keeps errno.
 //   3. Nothing between stop() and resume() allocates from any tracked heap or takes a lock that was not held before.
@@ -31,30 +31,10 @@
 #include <cstdint>
 #include <span>
 
+#include "scan/registers.h"
 #include "scan/verdict.h"
 
 namespace arenascan::scan {
-
-struct StoppedThread {
-  int thread_id = 0;
-  std::uintptr_t stack_pointer = 0;    // of the interrupted code; the red zone lies below it
-  std::uintptr_t thread_pointer = 0;   // fs base: address of the thread descriptor
-  std::uintptr_t registers_begin = 0;  // where the general registers were saved
-  std::uintptr_t registers_end = 0;
-  std::uintptr_t vector_state = 0;  // where the vector registers were saved, in the processor's layout; 0: nowhere
-};
-
-// The pieces of a saved vector state that hold registers. Between them, and where a register set was not in use, lies
-// whatever the stack held before.
-struct VectorPieces {
-  static constexpr std::size_t kMost = 8;
-  struct Piece {
-    std::uintptr_t begin, end;
-  };
-  Piece pieces[kMost];
-  std::size_t count = 0;
-};
-VectorPieces vector_pieces(const StoppedThread& thread) noexcept;
 
 struct StopSettings {
   int signal = 0;  // 0: the default
@@ -77,6 +57,9 @@ class World {
   // The threads that are stopped, between stop() and resume().
   [[nodiscard]] std::span<const StoppedThread> threads() const noexcept { return {threads_, count_}; }
 
+  // When the first thread was about to be stopped, by os_monotonic_ns(); 0: there was none to stop.
+  [[nodiscard]] std::uint64_t stopped_at_ns() const noexcept { return stopped_at_ns_; }
+
   // The signal that the first stop has taken, or the one that it will try first when `wanted` is in the settings. Any
   // thread, handlers too.
   static int intended_signal(int wanted) noexcept;
@@ -84,18 +67,7 @@ class World {
  private:
   const StoppedThread* threads_ = nullptr;
   std::size_t count_ = 0;
+  std::uint64_t stopped_at_ns_ = 0;
 };
-
-// Saves the registers that a caller may keep pointers in on the stack, changes over to the stack that ends at
-// `stack_end` and calls `body` there with the address the registers were saved at: from that address upwards the
-// caller's stack holds everything the calling thread can reach, and nothing that `body` leaves behind.
-void call_with_registers_saved(void (*body)(std::uintptr_t stack_pointer, void* argument), void* argument,
-                               std::uintptr_t stack_end) noexcept asm("arenascan_call_with_registers_saved");
-
-// Bytes that call_with_registers_saved puts at the address it passes.
-inline constexpr std::size_t kSavedRegisterBytes = 6 * sizeof(std::uintptr_t);
-
-// The calling thread as a StoppedThread, from the address that call_with_registers_saved passed.
-StoppedThread calling_thread(std::uintptr_t stack_pointer) noexcept;
 
 }  // namespace arenascan::scan

@@ -1,4 +1,3 @@
-#include <cpuid.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -7,7 +6,6 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
@@ -21,18 +19,25 @@
 namespace arenascan::scan {
 namespace {
 
-// One for each thread of a stop. Everything but `answer` is written by one side before, and read by the other after, an
-// exchange through `answer`.
+// One for each thread of a stop. `thread` is written by the handler before, and read by the scanner after, an exchange
+// through `answer`.
 struct alignas(64) Slot {
-  std::atomic<std::uint32_t>
-      generation;  // writer: scanner, before the signal is queued; reader: handler. The queue orders them
   std::atomic<std::uint32_t> answer;  // writer: handler, release, when `thread` is filled in; reader: scanner, acquire
-  int thread_id;
+  int thread_id;                      // the scanner's
   StoppedThread thread;
 };
 
+// What a signal carries: which slot, of which stop. One that comes late belongs to an earlier stop.
+std::uintptr_t ticket(std::uint32_t generation, std::size_t slot) noexcept {
+  return std::uintptr_t{generation} << 32 | slot;
+}
+
 constexpr std::size_t kMaxThreads = std::size_t{1} << 16;
 constexpr std::uint64_t kWaitSliceNs = 5'000'000;
+
+// A running thread answers within this; to go to sleep and be woken takes the scanner as long.
+constexpr std::uint64_t kSpinNs = 100'000;
+
 constexpr int kSignalsBelowTop = 3;
 
 // Reserved by the first stop and never given back, so that a late signal finds its slot.
@@ -44,8 +49,11 @@ StoppedThread* g_stopped = nullptr;  // dense copy for World::threads()
 // Release/acquire, so that nothing a resumed thread does comes before the scanner's last read.
 constinit std::atomic<std::uint32_t> g_generation{0};
 
-// Raised by every handler that has answered, release; the scanner waits on it.
+// Raised by every handler that has answered; the scanner waits on it until it has come to g_awaited, which it writes
+// before. Sequentially consistent: either the handler that makes it complete sees what is awaited, and wakes the
+// scanner, or the scanner sees the answer before it sleeps.
 constinit std::atomic<std::uint32_t> g_answers{0};
+constinit std::atomic<std::uint32_t> g_awaited{0};
 
 // Writer: the first stop. Readers: later stops, and any thread that asks for the intended signal; relaxed, since a
 // thread that sees it late still blocks the one that was tried first.
@@ -55,50 +63,30 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
   return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
 }
 
-std::uintptr_t own_thread_pointer() noexcept {
-  std::uintptr_t pointer = 0;
-  asm("mov %%fs:0, %0" : "=r"(pointer));
-  return pointer;
-}
-
-// Where the processor saves a set of registers, from the beginning of the vector state.
-struct Component {
-  std::uint32_t offset, bytes;
-};
-constexpr unsigned kComponents = 20;
-std::array<Component, kComponents> component_layout() noexcept {
-  std::array<Component, kComponents> layout{};
-  for (unsigned i = 2; i < kComponents; ++i) {
-    std::uint32_t unused = 0;
-    __cpuid_count(0xD, i, layout[i].bytes, layout[i].offset, unused, unused);
-  }
-  return layout;
-}
-
-bool is_slot(const Slot* slot) noexcept {
-  const auto offset = reinterpret_cast<std::uintptr_t>(slot) - reinterpret_cast<std::uintptr_t>(g_slots);
-  return g_slots != nullptr && offset < kMaxThreads * sizeof(Slot) && offset % sizeof(Slot) == 0;
-}
-
 void wait_while_stopped(int, siginfo_t* info, void* opaque) {
   const int saved_errno = errno;
-  Slot* const slot = static_cast<Slot*>(info->si_value.sival_ptr);
-  if (info->si_code != SI_QUEUE || info->si_pid != alloc::os_process_id() || !is_slot(slot)) return;
-  const std::uint32_t generation = slot->generation.load(std::memory_order_acquire);
-  if (slot->thread_id == alloc::os_thread_id() && generation == g_generation.load(std::memory_order_acquire)) {
-    const auto& context = *static_cast<const ucontext_t*>(opaque);
-    slot->thread = {slot->thread_id,
-                    static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]),
-                    own_thread_pointer(),
-                    reinterpret_cast<std::uintptr_t>(std::begin(context.uc_mcontext.gregs)),
-                    reinterpret_cast<std::uintptr_t>(std::end(context.uc_mcontext.gregs)),
-                    reinterpret_cast<std::uintptr_t>(context.uc_mcontext.fpregs)};
-    slot->answer.store(generation, std::memory_order_release);
-    g_answers.fetch_add(1, std::memory_order_release);
+  const auto carried = reinterpret_cast<std::uintptr_t>(info->si_value.sival_ptr);
+  const auto generation = static_cast<std::uint32_t>(carried >> 32);
+  const auto index = static_cast<std::uint32_t>(carried);
+  if (info->si_code != SI_QUEUE || generation != g_generation.load(std::memory_order_acquire) || generation % 2 == 0 ||
+      index >= g_slots_committed) {
+    return;
+  }
+  Slot& slot = g_slots[index];
+  const auto& context = *static_cast<const ucontext_t*>(opaque);
+  slot.thread = {slot.thread_id,
+                 static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RSP]),
+                 own_thread_pointer(),
+                 reinterpret_cast<std::uintptr_t>(std::begin(context.uc_mcontext.gregs)),
+                 reinterpret_cast<std::uintptr_t>(std::end(context.uc_mcontext.gregs)),
+                 reinterpret_cast<std::uintptr_t>(context.uc_mcontext.fpregs)};
+  slot.answer.store(generation, std::memory_order_release);
+  const std::uint32_t answers = g_answers.fetch_add(1, std::memory_order_seq_cst) + 1;
+  if (static_cast<std::int32_t>(answers - g_awaited.load(std::memory_order_seq_cst)) >= 0) {
     futex(g_answers, FUTEX_WAKE, 1, nullptr);
-    while (g_generation.load(std::memory_order_acquire) == generation) {
-      futex(g_generation, FUTEX_WAIT, generation, nullptr);
-    }
+  }
+  while (g_generation.load(std::memory_order_acquire) == generation) {
+    futex(g_generation, FUTEX_WAIT, generation, nullptr);
   }
   errno = saved_errno;
 }
@@ -147,12 +135,12 @@ Incomplete prepare_signal(int wanted) noexcept {
   return Incomplete::kSignalTaken;
 }
 
-bool queue_signal(int thread_id, Slot* slot) noexcept {
+bool queue_signal(int thread_id, std::uintptr_t carried) noexcept {
   siginfo_t info{};
   info.si_signo = g_signal.load(std::memory_order_relaxed);
   info.si_code = SI_QUEUE;
   info.si_pid = alloc::os_process_id();
-  info.si_value.sival_ptr = slot;
+  info.si_value.sival_ptr = reinterpret_cast<void*>(carried);
   return syscall(SYS_rt_tgsigqueueinfo, alloc::os_process_id(), thread_id, info.si_signo, &info) == 0;
 }
 
@@ -204,17 +192,23 @@ class Stopper {
   explicit Stopper(std::uint64_t timeout_ns) noexcept
       : deadline_ns_(alloc::os_monotonic_ns() + timeout_ns), self_(alloc::os_thread_id()) {}
 
-  World::Outcome run(std::size_t& stopped) noexcept {
+  World::Outcome run(std::size_t& stopped, std::uint64_t& stopped_at_ns) noexcept {
+    answers_before_ = g_answers.load(std::memory_order_relaxed);  // those who answered an earlier stop have done so
     generation_ = g_generation.fetch_add(1, std::memory_order_acq_rel) + 1;
     for (std::size_t before = SIZE_MAX; before != count_;) {
       before = count_;
       World::Outcome outcome = signal_new_threads();
+      stopped_at_ns = stopped_at_ns_;
       if (outcome.problem == Incomplete::kNo) outcome = wait_for_answers();
       if (outcome.problem != Incomplete::kNo) return outcome;
     }
     stopped = 0;
     for (std::size_t i = 0; i < count_; ++i) {
-      if (g_slots[i].answer.load(std::memory_order_acquire) == generation_) g_stopped[stopped++] = g_slots[i].thread;
+      const std::uint32_t answer = g_slots[i].answer.load(std::memory_order_acquire);
+      if (answer == kEnded) continue;
+      // A handler of an earlier stop that gave up was in the way just now.
+      if (answer != generation_) return {Incomplete::kThreadNotStopped, g_slots[i].thread_id};
+      g_stopped[stopped++] = g_slots[i].thread;
     }
     return {};
   }
@@ -231,8 +225,8 @@ class Stopper {
       Slot& slot = g_slots[count_];
       slot.thread_id = thread_id;
       slot.answer.store(0, std::memory_order_relaxed);
-      slot.generation.store(generation_, std::memory_order_release);
-      if (queue_signal(thread_id, &slot)) {
+      if (stopped_at_ns_ == 0) stopped_at_ns_ = alloc::os_monotonic_ns();
+      if (queue_signal(thread_id, ticket(generation_, count_))) {
         ++count_;
       } else if (errno != ESRCH) {
         outcome = {Incomplete::kThreadNotStopped, thread_id};
@@ -244,33 +238,49 @@ class Stopper {
   }
 
   World::Outcome wait_for_answers() noexcept {
+    g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - ended_), std::memory_order_seq_cst);
+    const std::uint64_t spin_until = alloc::os_monotonic_ns() + kSpinNs;
     for (;;) {
-      const std::uint32_t seen = g_answers.load(std::memory_order_acquire);
+      const std::uint32_t seen = g_answers.load(std::memory_order_seq_cst);
       const Slot* const missing = first_missing();
       if (missing == nullptr) return {};
       const std::uint64_t now = alloc::os_monotonic_ns();
       if (now >= deadline_ns_) return {Incomplete::kThreadNotStopped, missing->thread_id};
+      if (now < spin_until) {
+        __builtin_ia32_pause();
+        continue;
+      }
       const timespec slice{0, static_cast<long>(kWaitSliceNs)};
       if (futex(g_answers, FUTEX_WAIT, seen, &slice) != 0 && errno == ETIMEDOUT) forget_ended();
     }
   }
 
   [[nodiscard]] const Slot* first_missing() noexcept {
-    while (answered_ < count_ && g_slots[answered_].answer.load(std::memory_order_acquire) != 0) ++answered_;
+    const auto has_answered = [this](const Slot& slot) {
+      const std::uint32_t answer = slot.answer.load(std::memory_order_acquire);
+      return answer == generation_ || answer == kEnded;
+    };
+    while (answered_ < count_ && has_answered(g_slots[answered_])) ++answered_;
     return answered_ == count_ ? nullptr : &g_slots[answered_];
   }
 
   void forget_ended() noexcept {
     for (std::size_t i = answered_; i < count_; ++i) {
-      if (g_slots[i].answer.load(std::memory_order_acquire) == 0 && has_ended(g_slots[i].thread_id)) {
+      if (g_slots[i].answer.load(std::memory_order_acquire) != generation_ && has_ended(g_slots[i].thread_id)) {
         g_slots[i].answer.store(kEnded, std::memory_order_relaxed);
+        ++ended_;
       }
     }
+    g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - ended_), std::memory_order_seq_cst);
   }
 
-  [[nodiscard]] bool is_known(int thread_id) const noexcept {
+  // The second listing has the threads in the order of the first.
+  [[nodiscard]] bool is_known(int thread_id) noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
-      if (g_slots[i].thread_id == thread_id) return true;
+      const std::size_t at = (looked_at_ + i) % count_;
+      if (g_slots[at].thread_id != thread_id) continue;
+      looked_at_ = at + 1;
+      return true;
     }
     return false;
   }
@@ -282,6 +292,10 @@ class Stopper {
   std::uint32_t generation_ = 0;
   std::size_t count_ = 0;
   std::size_t answered_ = 0;
+  std::size_t ended_ = 0;
+  std::size_t looked_at_ = 0;
+  std::uint32_t answers_before_ = 0;
+  std::uint64_t stopped_at_ns_ = 0;
 };
 
 }  // namespace
@@ -298,7 +312,7 @@ World::Outcome World::stop(const StopSettings& settings) noexcept {
   Outcome outcome;
   outcome.problem = prepare_slots(1) ? prepare_signal(settings.signal) : Incomplete::kNoMemory;
   if (outcome.problem == Incomplete::kNo) {
-    outcome = Stopper(settings.timeout_ns).run(count_);
+    outcome = Stopper(settings.timeout_ns).run(count_, stopped_at_ns_);
     threads_ = g_stopped;
     if (outcome.problem != Incomplete::kNo) resume();
   }
@@ -312,87 +326,4 @@ void World::resume() noexcept {
   futex(g_generation, FUTEX_WAKE, INT32_MAX, nullptr);
 }
 
-StoppedThread calling_thread(std::uintptr_t stack_pointer) noexcept {
-  return {alloc::os_thread_id(),
-          stack_pointer,
-          own_thread_pointer(),
-          stack_pointer,
-          stack_pointer + kSavedRegisterBytes,
-          0};
-}
-
-// Facts: Intel's manual, volume 1, chapter 13 (layout of the XSAVE area; CPUID leaf 13 tells offsets and sizes); the
-// kernel notes in the bytes reserved for software whether the area is an extended one (FP_XSTATE_MAGIC1).
-VectorPieces vector_pieces(const StoppedThread& thread) noexcept {
-  static const std::array<Component, kComponents> layout = component_layout();
-  VectorPieces found;
-  const std::uintptr_t area = thread.vector_state;
-  if (area == 0) return found;
-  const auto add = [&](std::uint32_t offset, std::uint32_t bytes) {
-    if (found.count < VectorPieces::kMost) found.pieces[found.count++] = {area + offset, area + offset + bytes};
-  };
-  const auto word_at = [area](std::size_t offset) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, reinterpret_cast<const void*>(area + offset), sizeof(word));
-    return word;
-  };
-  constexpr std::size_t kSoftwareOffset = 464;  // magic 4, size of the whole area 4
-  constexpr std::uint32_t kMagic = 0x46505853;
-  constexpr std::size_t kInUseOffset = 512;  // which components hold anything
-  const std::uint64_t software = word_at(kSoftwareOffset);
-  const bool is_extended = static_cast<std::uint32_t>(software) == kMagic;
-  const std::uint64_t in_use = is_extended ? word_at(kInUseOffset) : 3;
-  if ((in_use & 1) != 0) add(32, 128);   // x87 and MMX
-  if ((in_use & 6) != 0) add(160, 256);  // XMM; AVX saves its lower halves there
-  for (unsigned component = 2; is_extended && component < kComponents; ++component) {
-    constexpr unsigned kProtectionKeys = 9;
-    if ((in_use >> component & 1) == 0 || component == kProtectionKeys) continue;
-    const auto [offset, bytes] = layout[component];
-    if (std::uint64_t{offset} + bytes <= software >> 32) add(offset, bytes);
-  }
-  return found;
-}
-
 }  // namespace arenascan::scan
-
-// call_with_registers_saved(body, argument, stack_end): pushes the six registers that a function has to keep for its
-// caller; rbp remembers the caller's stack meanwhile.
-asm(R"(
-  .text
-  .globl arenascan_call_with_registers_saved
-  .hidden arenascan_call_with_registers_saved
-  .type arenascan_call_with_registers_saved, @function
-arenascan_call_with_registers_saved:
-  .cfi_startproc
-  push %rbp
-  .cfi_def_cfa_offset 16
-  .cfi_offset %rbp, -16
-  mov %rsp, %rax
-  push %rbx
-  .cfi_def_cfa_offset 24
-  push %r12
-  .cfi_def_cfa_offset 32
-  push %r13
-  .cfi_def_cfa_offset 40
-  push %r14
-  .cfi_def_cfa_offset 48
-  push %r15
-  .cfi_def_cfa_offset 56
-  mov %rax, %rbp
-  .cfi_def_cfa %rbp, 16
-  mov %rdi, %rax
-  mov %rsp, %rdi
-  mov %rdx, %rsp
-  call *%rax
-  lea -40(%rbp), %rsp
-  pop %r15
-  pop %r14
-  pop %r13
-  pop %r12
-  pop %rbx
-  pop %rbp
-  .cfi_def_cfa %rsp, 8
-  ret
-  .cfi_endproc
-  .size arenascan_call_with_registers_saved, .-arenascan_call_with_registers_saved
-)");

@@ -40,8 +40,6 @@ enum arena_incomplete {
   ARENA_INCOMPLETE_THREAD_NOT_STOPPED = 2, /* a thread did not answer in time: incomplete_thread */
   ARENA_INCOMPLETE_SIGNAL_TAKEN = 3,       /* the program took over the signal that stops threads */
   ARENA_INCOMPLETE_MAPS_UNREADABLE = 4,    /* /proc/self could not be read */
-  ARENA_INCOMPLETE_PAUSE_TOO_LONG = 5,     /* a concurrent mark could not end within the option pause_budget_us */
-  ARENA_INCOMPLETE_WATCH_LOST = 6,         /* the program closed the file by which its writes are watched */
 };
 
 /* What a scan found. All counts are of the instant at which the world stood still. */

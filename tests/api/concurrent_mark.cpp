@@ -151,7 +151,7 @@ arena_scan_result scan(bool stop) {
 }  // namespace
 
 // One look decides: what a scan misses for an instant only is told, too.
-extern "C" const char* arena_default_options() { return "concurrent=1:second_look_ms=0"; }
+extern "C" const char* arena_default_options() { return "second_look_ms=0"; }
 
 int main(int, char** argv) {
   const std::string_view what = argv[1];

@@ -56,8 +56,7 @@ class World {
     begin();
     mark_roots();
     drain_beside();
-    written_.clear();  // protected from here on
-    marker_.reread_all();
+    protect_and_reread();
     mutate(random_.below(6));
     drain_beside();
     for (std::uint64_t round = random_.below(3); round > 0; --round) {
@@ -101,6 +100,22 @@ class World {
   void drain_beside() {
     while (marker_.step()) mutate(random_.below(3));
   }
+  // Piece by piece, of any size, while the program goes on. Pages of pieces to come are not protected yet: what is
+  // written there is not listed.
+  void protect_and_reread() {
+    view_.lock();
+    const auto in_use = view_.in_use_locked();
+    view_.unlock();
+    const std::uintptr_t end = in_use.begin + in_use.bytes;
+    for (std::uintptr_t at = in_use.begin; at < end;) {
+      const std::uintptr_t next = std::min(end, at + (1 + random_.below(8)) * alloc::kPageBytes);
+      written_.erase(written_.lower_bound(at), written_.lower_bound(next));
+      marker_.reread_all({at, next});
+      mutate(random_.below(3));
+      at = next;
+    }
+  }
+
   void reread_written() {
     const std::set<std::uintptr_t> pages = std::move(written_);
     written_.clear();
