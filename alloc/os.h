@@ -88,6 +88,9 @@ CodePlace os_code_place(std::uintptr_t address) noexcept;
 // Number of the process's threads, whoever made them; 0 when the system does not tell.
 std::size_t os_thread_count() noexcept;
 
+// Processors that the calling thread may run on; at least 1.
+std::size_t os_processor_count() noexcept;
+
 int os_process_id() noexcept;
 int os_thread_id() noexcept;
 

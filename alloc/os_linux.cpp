@@ -1,6 +1,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -148,6 +149,14 @@ std::size_t os_thread_count() noexcept {
   struct stat tasks {};
   // A directory has two links and one more for each directory in it.
   return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2 ? tasks.st_nlink - 2 : 0;
+}
+
+std::size_t os_processor_count() noexcept {
+  const ErrnoKeeper keeper;
+  cpu_set_t set;
+  // The kernel's answer is as long as its own sets are; a larger machine has more than one processor in any case.
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 2;
+  return static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
 }
 
 int os_process_id() noexcept { return static_cast<int>(syscall(SYS_getpid)); }

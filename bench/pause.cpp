@@ -3,14 +3,16 @@
 // One thread (the mutator) allocates objects, links them into a hash table of OBJECTS, and takes others out and frees
 // them, at random all over the table, without rest; it notes the longest gap between two of its steps. The main thread
 // scans SCANS times. SLEEPERS more threads wait. Printed: the mutator's longest gaps and its steps a second, without
-// scans and during them, and what the scans themselves say of their pauses. --window: the mutator replaces
-// only objects of 5,000 buckets, some 10,000. --stopped: marks with the world stopped. --smoke: small.
+// scans, beside a main thread that only reads memory (what the machine itself takes from two busy threads), and during
+// scans; and what the scans themselves say of their pauses. --window: the mutator replaces only objects of 5,000
+// buckets, some 10,000. --stopped: marks with the world stopped. --smoke: small.
 //
 // LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
 #include <time.h>
 
 #include <atomic>
 #include <cstdio>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -124,7 +126,7 @@ int main(int argc, char** argv) {
     });
   }
 
-  std::vector<Ns> quiet_gaps, scan_gaps, scan_times;
+  std::vector<Ns> quiet_gaps, busy_gaps, scan_gaps, scan_times;
   [[maybe_unused]] std::vector<Ns> pauses;
   std::size_t concurrent = 0, incomplete = 0, leaked = 0, pause_count = 0;
   const auto measure = [&](std::vector<Ns>& gaps, auto&& during) {
@@ -140,6 +142,16 @@ int main(int argc, char** argv) {
     return static_cast<double>(progress.steps - steps) / static_cast<double>(now_ns() - began) * 1e3;
   };
   const double quiet = measure(quiet_gaps, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+  {
+    const std::vector<std::uint64_t> words(std::size_t{8} << 20, 1);
+    measure(busy_gaps, [&] {
+      std::uint64_t sum = 0;
+      for (const Ns until = now_ns() + 150'000'000; now_ns() < until;) {
+        sum = std::accumulate(words.begin(), words.end(), sum);
+        asm volatile("" : "+r"(sum));
+      }
+    });
+  }
   bench::check();  // the first one sets up
   const double busy = measure(scan_gaps, [&] {
     const Ns began = now_ns();
@@ -165,6 +177,7 @@ int main(int argc, char** argv) {
 
   std::printf("%-34s %10s %10s %10s\n", "microseconds", "median", "99 %", "longest");
   print_row("mutator's longest gap in 20 ms", quiet_gaps);
+  print_row("beside a thread that reads memory", busy_gaps);
   print_row("mutator's longest gap in a scan", scan_gaps);
   if (!pauses.empty()) print_row("longest pause of a scan", pauses);
   print_row("a scan", scan_times);

@@ -129,10 +129,11 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   for (unsigned attempts = 0; problem == Incomplete::kNo && last != Attempt::kFinished; ++attempts) {
     const unsigned doubled = attempts / kAttemptsABudget;
     const std::uint64_t pause_ns = doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
-    problem = try_to_finish(job, pause_ns, white, last);
-    if (problem != Incomplete::kNo || last == Attempt::kFinished) break;
+    if (last == Attempt::kOutgrown) problem = protect_and_reread();
+    roots_.rehearse(pagemap_);
+    if (problem == Incomplete::kNo) problem = reread_written();
+    if (problem == Incomplete::kNo) problem = try_to_finish(job, pause_ns, white, last);
     marker_.drain();
-    problem = last == Attempt::kOutgrown ? protect_and_reread() : reread_written();
   }
   job.verdict.mark_ns = os_monotonic_ns() - began - job.verdict.white_ns;
   return problem;
@@ -161,7 +162,7 @@ Incomplete MarkCycle::protect_and_reread() noexcept {
     marker_.reread_all(piece);
   }
   marker_.drain();
-  return reread_written();
+  return Incomplete::kNo;
 }
 
 // Rounds of rereading what was written meanwhile, until that is little or no longer becomes less.

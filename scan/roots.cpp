@@ -88,15 +88,37 @@ void RootCollector::want(AddressRange range, RootKind kind, bool file) noexcept 
 
 // One question to the kernel costs as much as looking at some hundred pages: what lies close together is asked for at
 // once, and what lies between is left out of the answer.
-void RootCollector::add_wanted() noexcept {
+template <typename Visit>
+void RootCollector::for_each_cluster(Visit&& visit) const noexcept {
   constexpr std::uintptr_t kClose = std::uintptr_t{1} << 20;
-  std::sort(wanted_.begin(), wanted_.end(),
-            [](const Wanted& a, const Wanted& b) { return a.range.begin < b.range.begin; });
   for (const Wanted* from = wanted_.begin(); from != wanted_.end();) {
     const Wanted* to = from + 1;
     while (to != wanted_.end() && to->range.begin - to[-1].range.end < kClose) ++to;
-    add_touched({from, to});
+    visit(std::span<const Wanted>(from, to));
     from = to;
+  }
+}
+
+void RootCollector::add_wanted() noexcept {
+  std::sort(wanted_.begin(), wanted_.end(),
+            [](const Wanted& a, const Wanted& b) { return a.range.begin < b.range.begin; });
+  for_each_cluster([this](std::span<const Wanted> wanted) { add_touched(wanted); });
+}
+
+void RootCollector::rehearse(const Pagemap& pagemap) noexcept {
+  static_cast<void>(mappings_.read());
+  for_each_cluster([&](std::span<const Wanted> wanted) {
+    pagemap.for_each_touched_run(
+        {wanted.front().range.begin, wanted.back().range.end}, [](AddressRange, void*) {}, nullptr);
+  });
+  constexpr std::size_t kLineBytes = 64;
+  std::size_t left = std::size_t{512} << 10;  // more would drive out what else the pause needs
+  for (const RootRange& root : roots_) {
+    const std::size_t bytes = std::min(left, root.range.end - root.range.begin);
+    for (std::size_t at = 0; at < bytes; at += kLineBytes) {
+      __builtin_prefetch(reinterpret_cast<const void*>(root.range.begin + at));
+    }
+    left -= bytes;
   }
 }
 
