@@ -23,6 +23,20 @@ namespace bench {
 
 inline void* volatile g_root = nullptr;
 
+// One object in so many is followed by one more that nothing points to, anywhere in the heap; 0: none.
+inline std::size_t g_one_lost_in = 0;
+
+inline void* allocate_object(std::size_t bytes) {
+  static std::size_t count = 0;
+  void* const object = allocate(bytes);
+  if (g_one_lost_in != 0 && ++count % g_one_lost_in == 0) {
+    void* lost = allocate(bytes);
+    std::memset(lost, 0, bytes);
+    asm volatile("" : "+r"(lost) : : "memory");  // or the compiler would leave it out
+  }
+  return object;
+}
+
 inline std::size_t random_size(Random& random) { return 24 + random.below(233); }
 
 // Nothing the builders leave behind on the stack or in registers may hold the heap: they run as calls of their own.
@@ -39,7 +53,7 @@ inline std::size_t random_size(Random& random) { return 24 + random.below(233); 
   g_root = table;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t bytes = random_size(random);
-    auto* const node = static_cast<Node*>(allocate(bytes));
+    auto* const node = static_cast<Node*>(allocate_object(bytes));
     std::memset(static_cast<void*>(node), 0, bytes);
     Node*& head = table[random.below(buckets)];
     *node = {head, i == 0 ? nullptr : all[random.below(i)], i};
@@ -53,7 +67,7 @@ inline std::size_t random_size(Random& random) { return 24 + random.below(233); 
     Node* child[2];
   };
   const auto make = [bytes] {
-    void* const node = allocate(bytes);
+    void* const node = allocate_object(bytes);
     std::memset(node, 0, bytes);
     return static_cast<Node*>(node);
   };
@@ -76,7 +90,7 @@ inline std::size_t random_size(Random& random) { return 24 + random.below(233); 
     outer[a] = static_cast<void**>(allocate(kEach * sizeof(void*)));
     for (std::size_t i = 0; i < kEach; ++i) {
       const std::size_t bytes = random_size(random);
-      outer[a][i] = allocate(bytes);
+      outer[a][i] = allocate_object(bytes);
       std::memset(outer[a][i], 1, bytes);
     }
   }
@@ -92,7 +106,7 @@ inline std::size_t random_size(Random& random) { return 24 + random.below(233); 
   auto** const all = static_cast<Node**>(allocate(count * sizeof(Node*)));
   auto** const heads = static_cast<Node**>(allocate(kLists * sizeof(Node*)));
   for (std::size_t i = 0; i < count; ++i) {
-    all[i] = static_cast<Node*>(allocate(32));
+    all[i] = static_cast<Node*>(allocate_object(32));
     std::memset(static_cast<void*>(all[i]), 0, 32);
   }
   for (std::size_t i = count - 1; i > 0; --i) std::swap(all[i], all[random.below(i + 1)]);
@@ -123,7 +137,7 @@ inline std::size_t random_size(Random& random) { return 24 + random.below(233); 
   for (std::size_t b = 0; b < blocks; ++b) {
     void** const block = static_cast<void**>(allocate(kWords * sizeof(void*)));
     for (std::size_t i = 0; i < kWords; ++i) {
-      block[i] = allocate(32);
+      block[i] = allocate_object(32);
       std::memset(block[i], 0, 32);
     }
     for (std::size_t i = kWords - 1; i > 0; --i) std::swap(block[i], block[random.below(i + 1)]);

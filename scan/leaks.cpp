@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <tuple>
+#include <utility>
 
 namespace arenascan::scan {
 
@@ -76,7 +77,9 @@ std::uint32_t OrphanIndex::find(const OrphanList& orphans, const Object& object)
 bool OrphanGraph::build(alloc::HeapView heap, const Marker& marker, const OrphanList& orphans) noexcept {
   OrphanIndex index;
   bool fits = index.build(orphans) && first.reserve(orphans.size() + 1);
-  for (const Orphan& orphan : orphans) {
+  for (std::size_t i = 0; i < orphans.size(); ++i) {
+    fetch_ahead(orphans, i);
+    const Orphan& orphan = orphans[i];
     if (!fits || !first.push_back(static_cast<std::uint32_t>(targets.size()))) return false;
     if ((orphan.object.state() & alloc::state::kNoScan) != 0) continue;
     const std::uintptr_t begin = orphan.object.address();
@@ -112,34 +115,43 @@ bool find_direct(const OrphanGraph& graph, MetaVector<std::uint8_t>& direct) noe
   return true;
 }
 
-bool add_to_groups(const Orphan& orphan, bool direct, MetaVector<Group>& ungrouped) noexcept {
+bool GroupBuilder::add(const Orphan& orphan, bool direct) noexcept {
+  const std::uint32_t stack = orphan.birth.stack;
+  std::uint32_t& recent = recent_[(stack * 2 + (direct ? 1 : 0)) % kRecent];
+  if (recent < groups_.size() && groups_[recent].stack == stack && groups_[recent].direct == direct) {
+    ++groups_[recent].objects;
+    groups_[recent].bytes += orphan.bytes;
+    return true;
+  }
   Group group;
-  group.stack = orphan.birth.stack;
+  group.stack = stack;
   group.direct = direct;
   group.objects = 1;
   group.bytes = orphan.bytes;
   group.example = orphan.object.address();
-  return ungrouped.push_back(group);
+  recent = static_cast<std::uint32_t>(groups_.size());
+  return groups_.push_back(group);
 }
 
-void finish_groups(MetaVector<Group>& groups) noexcept {
+MetaVector<Group> GroupBuilder::finish() noexcept {
   const auto kind = [](const Group& g) { return std::tuple(g.stack, !g.direct); };
-  std::sort(groups.begin(), groups.end(), [&](const Group& a, const Group& b) {
+  std::sort(groups_.begin(), groups_.end(), [&](const Group& a, const Group& b) {
     return std::tuple(kind(a), a.example) < std::tuple(kind(b), b.example);
   });
   std::size_t count = 0;
-  for (const Group& group : groups) {
-    if (count != 0 && kind(groups[count - 1]) == kind(group)) {
-      groups[count - 1].objects += group.objects;
-      groups[count - 1].bytes += group.bytes;
+  for (const Group& group : groups_) {
+    if (count != 0 && kind(groups_[count - 1]) == kind(group)) {
+      groups_[count - 1].objects += group.objects;
+      groups_[count - 1].bytes += group.bytes;
     } else {
-      groups[count++] = group;
+      groups_[count++] = group;
     }
   }
-  groups.truncate(count);
-  std::sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) {
+  groups_.truncate(count);
+  std::sort(groups_.begin(), groups_.end(), [](const Group& a, const Group& b) {
     return std::tuple(!a.direct, ~a.bytes, a.stack) < std::tuple(!b.direct, ~b.bytes, b.stack);
   });
+  return std::move(groups_);
 }
 
 }  // namespace arenascan::scan

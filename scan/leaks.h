@@ -15,6 +15,7 @@
 // Threads: the scanner's. Called by: scanner.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "alloc/meta_vector.h"
@@ -51,10 +52,20 @@ struct OrphanGraph {
 // memory.
 [[nodiscard]] bool find_direct(const OrphanGraph& graph, alloc::MetaVector<std::uint8_t>& direct) noexcept;
 
-// Adds an orphan to the groups under construction; see finish_groups. False when there is no memory.
-[[nodiscard]] bool add_to_groups(const Orphan& orphan, bool direct, alloc::MetaVector<Group>& ungrouped) noexcept;
+// Gathers leaks into groups of one stack and kind, in order of addresses. Most find their group at once, among those
+// that were added to lately; the rest are merged at the end.
+class GroupBuilder {
+ public:
+  [[nodiscard]] bool add(const Orphan& orphan, bool direct) noexcept;  // false: no memory
 
-// Merges groups of one stack and kind and sorts them the way they are reported.
-void finish_groups(alloc::MetaVector<Group>& groups) noexcept;
+  // The groups, sorted the way they are reported.
+  [[nodiscard]] alloc::MetaVector<Group> finish() noexcept;
+
+ private:
+  static constexpr std::size_t kRecent = 256;
+
+  alloc::MetaVector<Group> groups_;
+  std::array<std::uint32_t, kRecent> recent_{};  // positions, by stack
+};
 
 }  // namespace arenascan::scan

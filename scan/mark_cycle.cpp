@@ -103,7 +103,7 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
     }
   }
   const std::uint64_t marked = os_monotonic_ns();
-  if (problem == Incomplete::kNo && !find_white(heap_, page_end, marker_.epoch(), white)) {
+  if (problem == Incomplete::kNo && !find_white_stopped(heap_, page_end, marker_, white)) {
     problem = Incomplete::kNoMemory;
   }
   job.verdict.prepare_ns += stopped - began;

@@ -9,12 +9,14 @@
 
 namespace arenascan::scan {
 
+using alloc::HeapView;
 using alloc::Object;
 using alloc::Page;
 
 bool Marker::begin_locked() noexcept {
   reached_ = {};
   unreadable_ = {};
+  reached_in_.clear();
   if (!extend_locked()) return false;
   if (epoch_.advance()) {
     heap_.for_each_page_locked([](Page& page) {
@@ -29,7 +31,10 @@ bool Marker::extend_locked() noexcept {
   const auto range = heap_.range();
   const std::size_t used = heap_.in_use_locked().bytes;
   const std::size_t bytes = std::min(range.bytes, used + used / 4 + kRoomBytes);
-  if (!words_.resize(kWords + kFilterSlack) || !grey_.reserve(bytes >> alloc::kPageShift)) return false;
+  if (!words_.resize(kWords + kFilterSlack) || !grey_.reserve(bytes >> alloc::kPageShift) ||
+      !reached_in_.resize(std::max(reached_in_.size(), bytes >> alloc::kPageShift))) {
+    return false;
+  }
   window_ = {range.begin, bytes};
   return true;
 }
@@ -41,7 +46,8 @@ void Marker::mark_object(const Object& object) noexcept {
 }
 
 void Marker::mark_annotated(std::size_t page_end) noexcept {
-  heap_.for_each_page(0, page_end, [this](Page& page) {
+  const auto fetch_nothing = [](const Page&) {};
+  heap_.for_each_page(0, page_end, fetch_nothing, [this](Page& page) {
     if (!page.annotated.load(std::memory_order_relaxed)) return;
     for (std::uint32_t i = 0; i < page.capacity; ++i) {
       const Object object{&page, i};
@@ -224,7 +230,10 @@ Count Marker::read_object(const Object& object) noexcept {
 bool Marker::step() noexcept {
   fetch_ahead();
   if (ahead_begin_ != ahead_end_) {
-    const Count count = read(ahead_[ahead_begin_++ % kAhead]);
+    const Group& group = ahead_[ahead_begin_++ % kAhead];
+    const Count count = read(group);
+    auto& reached = reached_in_[heap_.number_of(*group.page)].groups[group.first >> GreyPages::kGroupShift];
+    reached = static_cast<std::uint8_t>(reached + count.objects);
     reached_.objects += count.objects;
     reached_.bytes += count.bytes;
     return true;
@@ -232,6 +241,16 @@ bool Marker::step() noexcept {
   if (word_count_ == 0) return false;
   look_up();
   return true;
+}
+
+std::uint32_t Marker::reached_in(const Page& page) const noexcept {
+  const ReachedIn& reached = reached_in_[heap_.number_of(page)];
+  __m128i sum = _mm_setzero_si128();
+  for (std::size_t i = 0; i < sizeof(reached.groups); i += 16) {
+    const __m128i counts = _mm_loadu_si128(reinterpret_cast<const __m128i*>(reached.groups + i));
+    sum = _mm_add_epi64(sum, _mm_sad_epu8(counts, _mm_setzero_si128()));
+  }
+  return static_cast<std::uint32_t>(_mm_cvtsi128_si32(sum) + _mm_cvtsi128_si32(_mm_srli_si128(sum, 8)));
 }
 
 bool Marker::drain_until(std::uint64_t deadline_ns) noexcept {
@@ -276,7 +295,7 @@ void Marker::reread_all(AddressRange piece) noexcept {
   if (across != nullptr && heap_.number_of(*across) != first) {
     reread({piece.begin, std::min(piece.end, across->base + bytes_of(*across))});
   }
-  heap_.for_each_page(first, end, [&](Page& page) {
+  heap_.for_each_page(first, end, HeapView::fetch_states_and_marks, [&](Page& page) {
     if (page.base + bytes_of(page) > piece.end) return reread_part(page, {page.base, piece.end});
     for (std::uint32_t first = 0; first < page.capacity; first += GreyPages::kGroupSlots) {
       const Group group{&page, black_ones(page, first), first};

@@ -83,6 +83,13 @@ class Marker {
   [[nodiscard]] Epoch epoch() const noexcept { return epoch_; }
   [[nodiscard]] Count reached() const noexcept { return reached_; }
 
+  // How many objects of the page, or of its slots `first` to `first + 63`, were reached. In a mark with the world
+  // stopped each is counted once.
+  [[nodiscard]] std::uint32_t reached_in(const alloc::Page& page) const noexcept;
+  [[nodiscard]] std::uint32_t reached_in(const alloc::Page& page, std::uint32_t first) const noexcept {
+    return reached_in_[heap_.number_of(page)].groups[first >> GreyPages::kGroupShift];
+  }
+
   // Calls visit(begin, end) for the parts of a range that may be read.
   template <typename Visit>
   void for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept;
@@ -133,6 +140,10 @@ class Marker {
   Window window_;  // of the heap, as much as grey_ has room for
   GreyPages grey_;
   Count reached_;
+  struct ReachedIn {
+    std::uint8_t groups[64];
+  };
+  alloc::MetaVector<ReachedIn> reached_in_;  // by page number
   std::span<const AddressRange> unreadable_;
 
   // The page whose grey objects come next, and its groups that were not looked at yet.

@@ -56,9 +56,17 @@ using OrphanList = alloc::MetaVector<Orphan>;
 // list.
 [[nodiscard]] bool find_white(alloc::HeapView heap, std::size_t page_end, Epoch epoch, OrphanList& found) noexcept;
 
+// The same after a mark that was made with the world stopped, which still stands. Pages whose objects were all reached
+// are told by two numbers, and nothing else of them is read.
+[[nodiscard]] bool find_white_stopped(alloc::HeapView heap, std::size_t page_end, const Marker& marker,
+                                      OrphanList& found) noexcept;
+
 // Drops those that have been reached since they were found, or are gone. For the stopped world that follows a search
 // beside the running program.
 void keep_white(OrphanList& orphans, Epoch epoch) noexcept;
+
+// Asks memory for what look() and OrphanGraph will read of an orphan some places behind the i-th: they lie anywhere.
+void fetch_ahead(const OrphanList& orphans, std::size_t i) noexcept;
 
 // Copies what an earlier scan knew of the same orphans. Both lists are in address order.
 void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;
@@ -66,11 +74,5 @@ void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;
 // Hashes the orphan. The first look keeps the checksum, a later one compares and notes a change. False when the object
 // is no longer there. `marker` knows which ranges cannot be read.
 [[nodiscard]] bool look(Orphan& orphan, const Marker& marker) noexcept;
-
-// The bits of the slots `first` to `first + 63` of a page that are white; `first` is a multiple of 64. By vector
-// compare: 32 slots at a time where the processor has AVX2, else 16, which every x86-64 can (and tests call by its own
-// name).
-std::uint64_t white_mask(const alloc::Page& page, std::uint32_t first, Epoch epoch) noexcept;
-std::uint64_t white_mask_sse2(const alloc::Page& page, std::uint32_t first, Epoch epoch) noexcept;
 
 }  // namespace arenascan::scan

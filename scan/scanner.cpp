@@ -115,8 +115,10 @@ Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {
   const auto look_at = [this](auto&& wanted) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < orphans_.size(); ++i) {
+      fetch_ahead(orphans_, i);
       Orphan orphan = orphans_[i];
-      if (wanted(orphan) && !look(orphan, cycle_.marker())) continue;  // freed meanwhile: somebody had it
+      const bool is_there = wanted(orphan) ? look(orphan, cycle_.marker()) : orphan.is_same_object();
+      if (!is_there) continue;  // freed meanwhile: somebody had it
       orphans_[kept++] = orphan;
     }
     orphans_.truncate(kept);
@@ -125,7 +127,8 @@ Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {
       std::count_if(orphans_.begin(), orphans_.end(), [](const Orphan& orphan) { return orphan.hashed; }));
   const bool has_new = known != orphans_.size();
   for (Orphan& orphan : orphans_) orphan.fresh_look = !orphan.hashed;
-  look_at([](const Orphan&) { return true; });
+  // A leak that is known is not hashed again: it was at rest when it became one.
+  look_at([](const Orphan& orphan) { return !orphan.reported; });
   if (!has_new || settings.second_look_ns == 0) return Incomplete::kNo;
   alloc::os_sleep_ns(settings.second_look_ns);
   look_at([](const Orphan& orphan) { return orphan.fresh_look; });
@@ -141,6 +144,8 @@ Incomplete Scanner::hold_phase(const ScanSettings& settings, Verdict& verdict) n
 Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept {
   OrphanList at_rest;
   MetaVector<std::uint8_t> direct;
+  GroupBuilder leaks;
+  GroupBuilder changed;
   bool fits = true;
   for (const Orphan& orphan : orphans_) {
     if (is_white(orphan)) {
@@ -149,7 +154,7 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
     }
     ++verdict.changed.objects;
     verdict.changed.bytes += orphan.bytes;
-    fits = fits && add_to_groups(orphan, orphan.changed, verdict.changed_groups);
+    fits = fits && changed.add(orphan, orphan.changed);
   }
   OrphanGraph graph;
   if (!fits || !graph.build(heap_, cycle_.marker(), at_rest) || !find_direct(graph, direct))
@@ -166,10 +171,10 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
       ++verdict.fresh.objects;
       verdict.fresh.bytes += orphan.bytes;
     }
-    if (!add_to_groups(orphan, direct[i] != 0, verdict.leaks)) return Incomplete::kNoMemory;
+    if (!leaks.add(orphan, direct[i] != 0)) return Incomplete::kNoMemory;
   }
-  finish_groups(verdict.leaks);
-  finish_groups(verdict.changed_groups);
+  verdict.leaks = leaks.finish();
+  verdict.changed_groups = changed.finish();
   for (Orphan& orphan : orphans_) {
     orphan.reported = is_white(orphan);
   }

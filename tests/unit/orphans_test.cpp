@@ -66,16 +66,15 @@ TEST_CASE_FIXTURE(Fixture, "white is allocated and of another epoch, whatever th
       const auto mark = random.one_in(2) ? epoch.grey() + random.below(2) : random.next();
       page.marks()[i].store(static_cast<std::uint8_t>(mark), std::memory_order_relaxed);
     }
-    for (std::uint32_t first = 0; first < 128; first += 64) {
-      std::uint64_t expected = 0;
-      for (std::uint32_t i = 0; i < 64; ++i) {
-        const bool white =
-            alloc::state::is_allocated(page.states()[first + i]) && epoch.is_white(page.marks()[first + i]);
-        expected |= std::uint64_t{white} << i;
-      }
-      REQUIRE(scan::white_mask(page, first, epoch) == expected);
-      REQUIRE(scan::white_mask_sse2(page, first, epoch) == expected);
+    std::vector<std::uint32_t> expected;
+    for (std::uint32_t i = 0; i < 128; ++i) {
+      if (alloc::state::is_allocated(page.states()[i]) && epoch.is_white(page.marks()[i])) expected.push_back(i);
     }
+    scan::OrphanList found;
+    REQUIRE(scan::find_white(alloc::HeapView(heap), 1, epoch, found));
+    std::vector<std::uint32_t> indices;
+    for (const scan::Orphan& orphan : found) indices.push_back(orphan.object.index);
+    REQUIRE(indices == expected);
   }
   for (std::uint32_t i = 0; i < 128; ++i) page.states()[i].store(i == 0 ? 1 : 0, std::memory_order_relaxed);
 }
