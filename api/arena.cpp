@@ -25,6 +25,16 @@ int annotate(const void* p, std::uint8_t policy) noexcept {
   return heap.add_policy(object, policy) ? 0 : fail(EINVAL);
 }
 
+void tell_progress(const arena_scan_options& options, scan::PaceSettings& pace) noexcept {
+  pace.argument = const_cast<arena_scan_options*>(&options);
+  pace.go_on = [](const scan::Progress& progress, void* argument) {
+    const auto& wanted = *static_cast<const arena_scan_options*>(argument);
+    const arena_progress told{
+        static_cast<int>(progress.phase), {progress.reached.objects, progress.reached.bytes}, progress.elapsed_ns};
+    return wanted.progress(&told, wanted.progress_argument) == 0;
+  };
+}
+
 scan::AddressRange range_of(const void* p, std::size_t size) noexcept {
   const auto begin = reinterpret_cast<std::uintptr_t>(p);
   return {begin, begin + size};
@@ -42,12 +52,14 @@ std::size_t arena_scan() {
 }
 
 int arena_scan_ex(const arena_scan_options* options, arena_scan_result* result) {
-  if (options != nullptr && options->size != sizeof(*options)) return fail(EINVAL);
+  if (options != nullptr && (options->size != sizeof(*options) || options->cpu_percent > 99)) return fail(EINVAL);
   if (result != nullptr && result->size != sizeof(*result)) return fail(EINVAL);
   scan::ScanSettings settings = api::scan_settings();
   if (options != nullptr) {
     settings.born_since = options->born_since;
     if (options->stop != 0) settings.mark.concurrent = false;
+    if (options->cpu_percent != 0) settings.mark.pace.processor_percent = options->cpu_percent;
+    if (options->progress != nullptr) tell_progress(*options, settings.mark.pace);
     if (options->second_look_ms != 0) settings.second_look_ns = std::uint64_t{options->second_look_ms} * 1'000'000;
   }
   api::scan_process(settings, [&](const scan::Verdict& verdict) {

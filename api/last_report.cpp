@@ -20,9 +20,15 @@ alignas(scan::Verdict) std::byte g_storage[sizeof(scan::Verdict)];  // g_mutex; 
 void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* argument) noexcept {
   const int saved_errno = errno;
   scan::Verdict verdict;
-  const bool outer = std::exchange(t_thread.scanning, true);
+  if (t_thread.scanning) {  // from the progress callback
+    verdict.incomplete = scan::Incomplete::kCancelled;
+    visit(verdict, argument);
+    errno = saved_errno;
+    return;
+  }
+  t_thread.scanning = true;
   process_scanner().scan(settings, verdict);
-  t_thread.scanning = outer;
+  t_thread.scanning = false;
   visit(verdict, argument);
   {
     const std::scoped_lock guard(g_mutex);

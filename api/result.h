@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arenascan/arena.h"
+#include "scan/pace.h"
 #include "scan/verdict.h"
 
 namespace arenascan::api {

@@ -42,8 +42,8 @@ struct MarkCycle::Locks {
   std::unique_lock<alloc::HeapView> heap;
 };
 
-Incomplete MarkCycle::run(const MarkSettings& settings, std::uintptr_t stack_pointer, AddressRange own_stack,
-                          Verdict& verdict, OrphanList& white) noexcept {
+Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
+                          AddressRange own_stack, Verdict& verdict, OrphanList& white) noexcept {
   const std::uint64_t began = os_monotonic_ns();
   if (surroundings_ != nullptr) {
     if (const Incomplete problem = roots_.prepare(); problem != Incomplete::kNo) return problem;
@@ -51,7 +51,7 @@ Incomplete MarkCycle::run(const MarkSettings& settings, std::uintptr_t stack_poi
   verdict.way = choose_way(settings);
   is_alone_ = verdict.way == Way::kStoppedAlone;
   verdict.prepare_ns = os_monotonic_ns() - began;
-  const Job job{settings, stack_pointer, own_stack, verdict};
+  const Job job{settings, pace, stack_pointer, own_stack, verdict};
   Incomplete problem = Incomplete::kNo;
   if (verdict.way == Way::kConcurrent) {
     pagemap_.open(Pagemap::Beside::kProgram);
@@ -117,9 +117,9 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   const std::uint64_t began = os_monotonic_ns();
   if (const Incomplete problem = begin_concurrent(job); problem != Incomplete::kNo) return problem;
   mark_annotated(marker_.page_end());
-  marker_.drain();
 
-  Incomplete problem = protect_and_reread();
+  Incomplete problem = drain_beside(job, Phase::kMark);
+  if (problem == Incomplete::kNo) problem = protect_and_reread(job);
   const std::uint64_t marked = os_monotonic_ns();
   if (problem == Incomplete::kNo && !find_white(heap_, marker_.page_end(), marker_.epoch(), white)) {
     problem = Incomplete::kNoMemory;
@@ -129,11 +129,11 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   for (unsigned attempts = 0; problem == Incomplete::kNo && last != Attempt::kFinished; ++attempts) {
     const unsigned doubled = attempts / kAttemptsABudget;
     const std::uint64_t pause_ns = doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
-    if (last == Attempt::kOutgrown) problem = protect_and_reread();
+    if (last == Attempt::kOutgrown) problem = protect_and_reread(job);
     roots_.rehearse(pagemap_);
-    if (problem == Incomplete::kNo) problem = reread_written();
+    if (problem == Incomplete::kNo) problem = reread_written(job);
     if (problem == Incomplete::kNo) problem = try_to_finish(job, pause_ns, white, last);
-    marker_.drain();
+    if (problem == Incomplete::kNo && last != Attempt::kFinished) problem = drain_beside(job, Phase::kReread);
   }
   job.verdict.mark_ns = os_monotonic_ns() - began - job.verdict.white_ns;
   return problem;
@@ -152,26 +152,33 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
   return problem;
 }
 
+Incomplete MarkCycle::drain_beside(const Job& job, Phase phase) noexcept {
+  while (!marker_.drain_until(os_monotonic_ns() + Pace::kPieceNs)) {
+    if (!job.pace.go_on(phase, marker_.reached())) return Incomplete::kCancelled;
+  }
+  return Incomplete::kNo;
+}
+
 // Piece by piece: on average a page is protected, and dear to write to, half as long as it takes to read all.
-Incomplete MarkCycle::protect_and_reread() noexcept {
+Incomplete MarkCycle::protect_and_reread(const Job& job) noexcept {
   constexpr std::uintptr_t kPieceBytes = std::uintptr_t{8} << 20;
   const AddressRange all = watched();
   for (std::uintptr_t at = all.begin; at < all.end; at += kPieceBytes) {
     const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
     if (!pagemap_.protect(piece)) return Incomplete::kWatchLost;
     marker_.reread_all(piece);
+    if (!job.pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
   }
-  marker_.drain();
-  return Incomplete::kNo;
+  return drain_beside(job, Phase::kReread);
 }
 
 // Rounds of rereading what was written meanwhile, until that is little or no longer becomes less.
-Incomplete MarkCycle::reread_written() noexcept {
+Incomplete MarkCycle::reread_written(const Job& job) noexcept {
   std::size_t before = SIZE_MAX;
   for (unsigned round = 0; round < kMostRounds; ++round) {
     if (const Incomplete problem = list_written(watched(), true); problem != Incomplete::kNo) return problem;
     reread_listed();
-    marker_.drain();
+    if (const Incomplete problem = drain_beside(job, Phase::kReread); problem != Incomplete::kNo) return problem;
     if (written_pages_ <= kFewPages || written_pages_ >= before) break;
     before = written_pages_;
   }

@@ -41,6 +41,7 @@
 #include "alloc/heap_view.h"
 #include "scan/marker.h"
 #include "scan/orphans.h"
+#include "scan/pace.h"
 #include "scan/pagemap.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
@@ -57,6 +58,7 @@ struct MarkSettings {
   // survive may have held one in a register, which nobody knows any more; they count as reached. 0: nothing is.
   std::uint32_t inherited_before = 0;
   bool concurrent = false;     // where it can be
+  PaceSettings pace;           // of what is done beside the program
   std::uint64_t pause_ns = 0;  // longest pause of a concurrent mark; 0: no limit
 };
 
@@ -73,8 +75,8 @@ class MarkCycle {
       : heap_(heap), marker_(heap), user_roots_(user_roots), surroundings_(surroundings) {}
 
   // Marks, and lists what was out of reach. `own` is the calling thread, `own_stack` the stack that this runs on.
-  Incomplete run(const MarkSettings& settings, std::uintptr_t stack_pointer, AddressRange own_stack, Verdict& verdict,
-                 OrphanList& white) noexcept;
+  Incomplete run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer, AddressRange own_stack,
+                 Verdict& verdict, OrphanList& white) noexcept;
 
   // Marks, with the world stopped, from objects that turned out to be held after all. Each of `orphans` that `is_held`.
   Incomplete mark_held(const MarkSettings& settings, const OrphanList& orphans, bool (*is_held)(const Orphan&),
@@ -91,6 +93,7 @@ class MarkCycle {
  private:
   struct Job {
     const MarkSettings& settings;
+    Pace& pace;
     std::uintptr_t stack_pointer;
     AddressRange own_stack;
     Verdict& verdict;
@@ -101,8 +104,9 @@ class MarkCycle {
   Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
   Incomplete run_concurrent(const Job& job, OrphanList& white) noexcept;
   Incomplete begin_concurrent(const Job& job) noexcept;
-  Incomplete protect_and_reread() noexcept;
-  Incomplete reread_written() noexcept;
+  Incomplete drain_beside(const Job& job, Phase phase) noexcept;
+  Incomplete protect_and_reread(const Job& job) noexcept;
+  Incomplete reread_written(const Job& job) noexcept;
   enum class Attempt : std::uint8_t { kFinished, kTooLong, kOutgrown };
   Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
   bool mark_last(const Job& job, std::uint64_t deadline_ns) noexcept;

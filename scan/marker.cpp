@@ -17,6 +17,11 @@ bool Marker::begin_locked() noexcept {
   reached_ = {};
   unreadable_ = {};
   reached_in_.clear();
+  // A mark that was given up has left something.
+  while (!grey_.empty()) grey_.pop();
+  groups_ = 0;
+  ahead_begin_ = ahead_end_ = 0;
+  word_count_ = 0;
   if (!extend_locked()) return false;
   if (epoch_.advance()) {
     heap_.for_each_page_locked([](Page& page) {

@@ -81,8 +81,10 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   const std::uint64_t began = os_monotonic_ns();
   const KeptDescriptors kept(heap_);
   Incomplete problem = alloc::meta_prepare() ? Incomplete::kNo : Incomplete::kNoMemory;
-  if (problem == Incomplete::kNo) problem = mark_phase(settings, stack_pointer, verdict);
+  Pace pace(settings.mark.pace);
+  if (problem == Incomplete::kNo) problem = mark_phase(settings, pace, stack_pointer, verdict);
 
+  if (problem == Incomplete::kNo && !pace.go_on(Phase::kClassify, verdict.reached)) problem = Incomplete::kCancelled;
   const std::uint64_t classify_began = os_monotonic_ns();
   if (problem == Incomplete::kNo) problem = look_phase(settings);
   if (problem == Incomplete::kNo) problem = hold_phase(settings, verdict);
@@ -96,9 +98,10 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   verdict.leaks.clear();
 }
 
-Incomplete Scanner::mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
+Incomplete Scanner::mark_phase(const ScanSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
+                               Verdict& verdict) noexcept {
   OrphanList found;
-  const Incomplete problem = cycle_.run(settings.mark, stack_pointer, stack_, verdict, found);
+  const Incomplete problem = cycle_.run(settings.mark, pace, stack_pointer, stack_, verdict, found);
   if (problem != Incomplete::kNo) return problem;
   recall(found, orphans_);
   orphans_ = std::move(found);

@@ -59,7 +59,8 @@ class Scanner {
  private:
   bool prepare_stack() noexcept;
   void run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
-  Incomplete mark_phase(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
+  Incomplete mark_phase(const ScanSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
+                        Verdict& verdict) noexcept;
   Incomplete look_phase(const ScanSettings& settings) noexcept;
   Incomplete hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   Incomplete classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept;

@@ -9,6 +9,7 @@ const char* to_text(Incomplete reason) noexcept {
     case Incomplete::kThreadNotStopped: return "a thread did not stop in time";
     case Incomplete::kSignalTaken: return "the program has taken over the signal that stops threads";
     case Incomplete::kMapsUnreadable: return "/proc/self could not be read";
+    case Incomplete::kCancelled: return "the progress callback cancelled the scan";
     case Incomplete::kWatchLost: return "the program closed the file by which writes are watched";
   }
   return "unknown reason";

@@ -18,6 +18,7 @@ enum class Incomplete : std::uint8_t {
   kThreadNotStopped,  // a thread did not answer in time; `incomplete_thread` tells which
   kSignalTaken,       // the program took over the signal that stops threads
   kMapsUnreadable,    // /proc/self/maps or /proc/self/task could not be read
+  kCancelled,         // by the progress callback
   kWatchLost,         // the program closed the file by which writes are watched: in no verdict, a stopped mark follows
 };
 

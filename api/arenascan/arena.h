@@ -18,6 +18,24 @@
 extern "C" {
 #endif
 
+struct arena_count {
+  uint64_t objects;
+  uint64_t bytes; /* as requested by the program */
+};
+
+enum arena_phase {
+  ARENA_PHASE_MARK = 0,     /* objects are found from the roots */
+  ARENA_PHASE_REREAD = 1,   /* ... read again, because the program went on meanwhile */
+  ARENA_PHASE_CLASSIFY = 2, /* what was not reached is looked at */
+};
+
+/* How far a scan is. */
+struct arena_progress {
+  int phase;                  /* enum arena_phase */
+  struct arena_count reached; /* objects found so far */
+  uint64_t elapsed_ns;        /* since the scan began */
+};
+
 /* What a scan should do. Set `size` to sizeof(struct arena_scan_options) and everything else to 0 for the defaults,
  * which are the process's options. */
 struct arena_scan_options {
@@ -25,13 +43,15 @@ struct arena_scan_options {
   uint32_t born_since; /* only objects allocated since this arena_mark() are counted as leaks; 0: all. A mark is good
                           for the next 32,767 marks and scans; an older one counts as 0 */
   uint32_t
-      second_look_ms; /* pause before orphans seen for the first time are looked at again; 0: the process's option */
-  uint32_t stop;      /* 1: mark while the program stands still, also where it could go on */
-};
+      second_look_ms;   /* pause before orphans seen for the first time are looked at again; 0: the process's option */
+  uint32_t stop;        /* 1: mark while the program stands still, also where it could go on */
+  uint32_t cpu_percent; /* of one processor, the most that a mark beside the program may use, 1 to 99; 0: all of it */
 
-struct arena_count {
-  uint64_t objects;
-  uint64_t bytes; /* as requested by the program */
+  /* Called now and then, each few milliseconds of a mark beside the program and between the phases of any other, by the
+   * thread that scans. Returns 0 to go on, anything else to cancel: the scan is incomplete then. Other threads run; it
+   * may allocate and take locks, but must not scan, throw, or wait for somebody who scans. Null: nobody is told. */
+  int (*progress)(const struct arena_progress* progress, void* argument);
+  void* progress_argument;
 };
 
 enum arena_incomplete {
@@ -40,6 +60,7 @@ enum arena_incomplete {
   ARENA_INCOMPLETE_THREAD_NOT_STOPPED = 2, /* a thread did not answer in time: incomplete_thread */
   ARENA_INCOMPLETE_SIGNAL_TAKEN = 3,       /* the program took over the signal that stops threads */
   ARENA_INCOMPLETE_MAPS_UNREADABLE = 4,    /* /proc/self could not be read */
+  ARENA_INCOMPLETE_CANCELLED = 5,          /* by arena_scan_options.progress */
 };
 
 /* What a scan found. All counts are of the instant at which the world stood still. */
