@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run_scan.sh BUILD_DIR [quick|smoke]: whole leak checks by arenascan, LeakSanitizer, bdwgc and Valgrind; two tables.
+# run_scan.sh BUILD_DIR [quick|smoke]: whole leak checks by arenascan, LeakSanitizer, bdwgc and Valgrind: a table; then what is asked of this library alone.
 #
 # The same sources, compiled for each collector (collector.h); collectors take turns within a round, figures are medians of
 # the rounds, each of which is a program's median of seven checks. quick: fewer rounds and shapes. smoke: one tiny round, to
@@ -9,13 +9,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 output=$build/bench/scan
 collectors=(arenascan lsan bdwgc valgrind)
-rounds=5 pause_scans=200 pause_objects=2600000
+rounds=5 pause_scans=200 pause_objects=2600000 loops_arguments=
 shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'hash 20000000' 'tree 2600000' 'tiny 2600000' 'vectors 2600000' 'lists 2600000'
   'buffers 2600000' 'large 2600000')
 case ${2:-full} in
   full) ;;
   quick) rounds=3 pause_scans=20 shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'tree 2600000' 'lists 2600000') ;;
-  smoke) rounds=1 pause_scans=3 pause_objects=40000 shapes=('hash 1000') output=$build/bench/scan_smoke collectors=(arenascan lsan) ;;
+  smoke) rounds=1 pause_scans=3 pause_objects=40000 loops_arguments=--smoke shapes=('hash 1000') output=$build/bench/scan_smoke collectors=(arenascan lsan) ;;
   *) echo "usage: run_scan.sh BUILD_DIR [quick|smoke]" >&2; exit 2 ;;
 esac
 mkdir -p "$build/bench/collectors"
@@ -81,10 +81,26 @@ sort -t"$(printf '\t')" -k1,1 -k2,2 -k3,3g "$output.tsv" | awk -F'\t' -v order="
   }'
 
 echo
+# shellcheck disable=SC2086
+"$build/bench/bench_loops" $loops_arguments || echo "run_scan.sh: loops failed" >>"$output.failed"
+
+echo
+echo "hash $pause_objects by number of sleeping threads, and by memory outside of the heap; milliseconds, with phases"
+for more in --threads=0 --threads=15 --threads=63 --roots=16 --roots=256; do
+  printf '%-14s ' "$more"
+  "$build/bench/bench_scan_heap" hash "$pause_objects" "$more" --phases || echo "run_scan.sh: $more failed" >>"$output.failed"
+done
+
+echo
 for mode in '' --window --stopped; do
   echo "arenascan, a program that replaces objects at full speed ${mode:-all over the heap}"
   # shellcheck disable=SC2086
   "$build/bench/bench_pause" "$pause_scans" "$pause_objects" $mode || echo "run_scan.sh: pause $mode failed" >>"$output.failed"
+done
+for sleepers in 16 64; do
+  echo "arenascan, the same in a window, with $sleepers more threads that mostly sleep"
+  "$build/bench/bench_pause" "$((pause_scans / 4 + 1))" "$pause_objects" "$sleepers" --window ||
+    echo "run_scan.sh: pause with $sleepers threads failed" >>"$output.failed"
 done
 pause=$(program_of lsan pause)
 if [ -n "$pause" ]; then

@@ -1,10 +1,14 @@
 // scan_heap [SHAPE] [OBJECTS] [LOST]: milliseconds of a whole leak check of a heap (heap_shapes.h), the median of
-// seven, by the collector that it was compiled for. LOST more objects, all over the heap, are forgotten. --phases: how
-// long each part of it took. --smoke: 1,000 objects.
+// seven, by the collector that it was compiled for. LOST more objects, all over the heap, are forgotten. --threads=N:
+// as many threads sleep. --roots=MIB: so much private memory lies outside of the heap. --phases: how long each part of
+// it took. --smoke: 1,000 objects.
+#include <sys/mman.h>
 #include <time.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include "heap_shapes.h"
 
@@ -16,6 +20,18 @@ double now_ms() {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+}
+
+// Private memory outside of the heap, full of noise.
+bool map_roots(std::size_t mib) {
+  if (mib == 0) return true;
+  const std::size_t bytes = mib << 20;
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  bench::Random random(9);
+  for (std::size_t i = 0; i < bytes / sizeof(std::uint64_t); ++i)
+    static_cast<std::uint64_t*>(memory)[i] = random.next();
+  return true;
 }
 
 void print_phases() {
@@ -36,11 +52,17 @@ int main(int argc, char** argv) {
   std::size_t numbers[2] = {2'600'000, 0};
   std::size_t number_count = 0;
   bool phases = false;
+  std::size_t threads = 0;
+  std::size_t root_mib = 0;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--smoke") == 0) {
       numbers[0] = 1'000;
     } else if (std::strcmp(argv[i], "--phases") == 0) {
       phases = true;
+    } else if (std::strncmp(argv[i], "--threads=", 10) == 0) {
+      threads = std::strtoul(argv[i] + 10, nullptr, 10);
+    } else if (std::strncmp(argv[i], "--roots=", 8) == 0) {
+      root_mib = std::strtoul(argv[i] + 8, nullptr, 10);
     } else if (argv[i][0] >= '0' && argv[i][0] <= '9' && number_count < 2) {
       numbers[number_count++] = std::strtoul(argv[i], nullptr, 10);
     } else {
@@ -52,6 +74,13 @@ int main(int argc, char** argv) {
   if (!bench::build_shape(shape, numbers[0])) {
     std::fprintf(stderr, "%s: %s is none of hash tree vectors lists tiny buffers large\n", argv[0], shape);
     return 2;
+  }
+  if (!map_roots(root_mib)) {
+    std::perror("bench_scan_heap: mmap");
+    return 1;
+  }
+  for (std::size_t i = 0; i < threads; ++i) {
+    std::thread([] { std::this_thread::sleep_for(std::chrono::hours(1)); }).detach();
   }
   std::array<double, kRounds> times{};
   bench::check();  // the first one sets up

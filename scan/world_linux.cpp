@@ -211,7 +211,8 @@ class Stopper {
       : deadline_ns_(alloc::os_monotonic_ns() + timeout_ns), self_(alloc::os_thread_id()) {}
 
   World::Outcome run(std::size_t& stopped, std::uint64_t& stopped_at_ns) noexcept {
-    g_has_processors.store(alloc::os_thread_count() <= alloc::os_processor_count(), std::memory_order_relaxed);
+    processors_ = alloc::os_processor_count();
+    g_has_processors.store(alloc::os_thread_count() <= processors_, std::memory_order_relaxed);
     answers_before_ = g_answers.load(std::memory_order_relaxed);  // those who answered an earlier stop have done so
     generation_ = g_generation.fetch_add(1, std::memory_order_acq_rel) + 1;
     for (std::size_t before = SIZE_MAX; before != count_;) {
@@ -258,7 +259,7 @@ class Stopper {
 
   World::Outcome wait_for_answers() noexcept {
     g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - ended_), std::memory_order_seq_cst);
-    const std::uint64_t spin_until = alloc::os_monotonic_ns() + kSpinNs;
+    const std::uint64_t spin_until = processors_ > 1 ? alloc::os_monotonic_ns() + kSpinNs : 0;
     for (;;) {
       const std::uint32_t seen = g_answers.load(std::memory_order_seq_cst);
       const Slot* const missing = first_missing();
@@ -309,6 +310,7 @@ class Stopper {
   std::uint64_t deadline_ns_;
   int self_;
   std::uint32_t generation_ = 0;
+  std::size_t processors_ = 1;
   std::size_t count_ = 0;
   std::size_t answered_ = 0;
   std::size_t ended_ = 0;
