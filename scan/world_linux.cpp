@@ -236,6 +236,7 @@ class Stopper {
  private:
   World::Outcome signal_new_threads() noexcept {
     World::Outcome outcome;
+    g_awaited.store(answers_before_ + kMaxThreads, std::memory_order_seq_cst);  // nobody waits yet
     const bool read = for_each_task([&](int thread_id) {
       if (thread_id == self_ || is_known(thread_id)) return true;
       if (!prepare_slots(count_ + 1)) {
@@ -313,7 +314,7 @@ class Stopper {
   std::size_t processors_ = 1;
   std::size_t count_ = 0;
   std::size_t answered_ = 0;
-  std::size_t ended_ = 0;
+  std::size_t ended_ = 0;  // of those that were signalled, without an answer
   std::size_t looked_at_ = 0;
   std::uint32_t answers_before_ = 0;
   std::uint64_t stopped_at_ns_ = 0;
