@@ -18,7 +18,6 @@
 // objects.
 #define XXH_INLINE_ALL
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -27,17 +26,12 @@
 #include <cstdio>
 #include <vector>
 
+#include "clock.h"
 #include "heap_shapes.h"
 
 namespace {
 
 constexpr std::size_t kRounds = 7;
-
-double now_ms() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-}
 
 struct Record {
   Record* next = nullptr;
@@ -159,9 +153,9 @@ Loops medians(Round&& round) {
 }
 
 double timed(auto&& work) {
-  const double began = now_ms();
+  const double began = bench::now_ms();
   work();
-  return now_ms() - began;
+  return bench::now_ms() - began;
 }
 
 template <bool kColourFirst>

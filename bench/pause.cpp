@@ -8,25 +8,18 @@
 // buckets, some 10,000. --stopped: marks with the world stopped. --smoke: small.
 //
 // LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
-#include <time.h>
-
 #include <atomic>
 #include <cstdio>
 #include <numeric>
 #include <thread>
 #include <vector>
 
+#include "clock.h"
 #include "heap_shapes.h"
 
 namespace {
 
 using Ns = std::uint64_t;
-
-Ns now_ns() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<Ns>(now.tv_sec) * 1'000'000'000 + static_cast<Ns>(now.tv_nsec);
-}
 
 struct Node {
   Node* next;
@@ -77,10 +70,10 @@ struct Progress {
 };
 
 void mutate(Table& table, std::size_t span, Progress& progress) {
-  Ns last = now_ns();
+  Ns last = bench::now_ns();
   while (!progress.done.load(std::memory_order_relaxed)) {
     table.step(span);
-    const Ns now = now_ns();
+    const Ns now = bench::now_ns();
     if (now - last > progress.longest_gap.load(std::memory_order_relaxed)) progress.longest_gap.store(now - last);
     last = now;
     progress.steps.store(progress.steps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -131,7 +124,7 @@ int main(int argc, char** argv) {
   std::size_t concurrent = 0, incomplete = 0, leaked = 0, pause_count = 0;
   const auto measure = [&](std::vector<Ns>& gaps, auto&& during) {
     const std::uint64_t steps = progress.steps;
-    const Ns began = now_ns();
+    const Ns began = bench::now_ns();
     for (std::size_t i = 0; i < numbers[0]; ++i) {
       progress.longest_gap = 0;
       during();
@@ -139,14 +132,14 @@ int main(int argc, char** argv) {
       for (const std::uint64_t seen = progress.steps; progress.steps == seen;) std::this_thread::yield();
       gaps.push_back(progress.longest_gap);
     }
-    return static_cast<double>(progress.steps - steps) / static_cast<double>(now_ns() - began) * 1e3;
+    return static_cast<double>(progress.steps - steps) / static_cast<double>(bench::now_ns() - began) * 1e3;
   };
   const double quiet = measure(quiet_gaps, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
   {
     const std::vector<std::uint64_t> words(std::size_t{8} << 20, 1);
     measure(busy_gaps, [&] {
       std::uint64_t sum = 0;
-      for (const Ns until = now_ns() + 150'000'000; now_ns() < until;) {
+      for (const Ns until = bench::now_ns() + 150'000'000; bench::now_ns() < until;) {
         sum = std::accumulate(words.begin(), words.end(), sum);
         asm volatile("" : "+r"(sum));
       }
@@ -154,7 +147,7 @@ int main(int argc, char** argv) {
   }
   bench::check();  // the first one sets up
   const double busy = measure(scan_gaps, [&] {
-    const Ns began = now_ns();
+    const Ns began = bench::now_ns();
 #if defined(BENCH_COLLECTOR_ARENASCAN)
     arena_scan_options options{};
     options.size = sizeof(options);
@@ -170,7 +163,7 @@ int main(int argc, char** argv) {
 #else
     bench::check();
 #endif
-    scan_times.push_back(now_ns() - began);
+    scan_times.push_back(bench::now_ns() - began);
   });
   progress.done = true;
   for (std::thread& thread : threads) thread.join();

@@ -27,7 +27,7 @@ export ARENASCAN_OPTIONS=at_exit=0 LSAN_OPTIONS=detect_leaks=1:report_objects=0
 program_of() { # COLLECTOR NAME
   local program=$build/bench/collectors/$1_$2 flags=(-std=c++20 -O2 -g -DNDEBUG -pthread)
   [ "$1" = arenascan ] && { echo "$build/bench/bench_$2"; return; }
-  if [ ! "$program" -nt "$here/$2.cpp" ] || [ ! "$program" -nt "$here/heap_shapes.h" ] || [ ! "$program" -nt "$here/collector.h" ]; then
+  if [ ! "$program" -nt "$here/$2.cpp" ] || [ ! "$program" -nt "$here/heap_shapes.h" ] || [ ! "$program" -nt "$here/collector.h" ] || [ ! "$program" -nt "$here/clock.h" ]; then
     case $1 in
       lsan) command -v clang++-14 >/dev/null && clang++-14 "${flags[@]}" -DBENCH_COLLECTOR_LSAN -fsanitize=leak "$here/$2.cpp" -o "$program" ;;
       bdwgc) [ -e /usr/include/gc/gc.h ] && g++ "${flags[@]}" -DBENCH_COLLECTOR_BDWGC "$here/$2.cpp" -o "$program" -lgc ;;

@@ -3,24 +3,18 @@
 // as many threads sleep. --roots=MIB: so much private memory lies outside of the heap. --phases: how long each part of
 // it took. --smoke: 1,000 objects.
 #include <sys/mman.h>
-#include <time.h>
 
 #include <array>
 #include <chrono>
 #include <cstdio>
 #include <thread>
 
+#include "clock.h"
 #include "heap_shapes.h"
 
 namespace {
 
 constexpr std::size_t kRounds = 7;
-
-double now_ms() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-}
 
 // Private memory outside of the heap, full of noise.
 bool map_roots(std::size_t mib) {
@@ -85,9 +79,9 @@ int main(int argc, char** argv) {
   std::array<double, kRounds> times{};
   bench::check();  // the first one sets up
   for (double& time : times) {
-    const double began = now_ms();
+    const double began = bench::now_ms();
     bench::check();
-    time = now_ms() - began;
+    time = bench::now_ms() - began;
   }
   std::sort(times.begin(), times.end());
   std::printf("%.4f", times[kRounds / 2]);

@@ -10,7 +10,7 @@
 //     reread(pages)        looks again at what black objects hold in pages that were written
 //     reread_all(piece)    ... at all black objects there
 //
-// and at last, with the world stopped, reread(what was written since), roots, drain. concurrent_mark.h has the order of
+// and at last, with the world stopped, reread(what was written since), roots, drain. mark_cycle.h has the order of
 // it.
 //
 // What keeps a mark waiting is memory: object, page, colour, record lie in five places. So each step asks for what the

@@ -1,7 +1,7 @@
 // Orphans: objects that a finished mark left white; which of them are at rest and which still change.
 //
-// find_white() is the seed's second and third loop: state and colour bytes are compared a vector at a time, and only a
-// white object costs more than its two bytes.
+// find_white() compares state and colour bytes a vector at a time; find_white_stopped() only where fewer objects were
+// reached than there are. Only a white object costs more than its two bytes.
 //
 //     white = allocated and not of this epoch
 //
@@ -10,9 +10,9 @@
 // runs then, or keep_white() looks once more at what it found before.
 //
 // An orphan whose contents change although nothing reaches it has a pointer somewhere the scan does not look (a kernel
-// structure, another process, an encoded word). So each orphan is hashed (XXH3): against its hash of the scan before,
-// or, when it is seen for the first time, against a second look a little later. kmemleak does the same with CRC-32
-// between its scans.
+// structure, another process, an encoded word). So each orphan that is not known as a leak is hashed (XXH3): against
+// its hash of the scan before, or, when it is seen for the first time, against a second look a little later. kmemleak
+// does the same with CRC-32 between its scans.
 //
 // Invariants
 //   1. An orphan is known by address and birth: a new object in the slot of an old orphan is another orphan.

@@ -47,7 +47,7 @@ constexpr int kSignalsBelowTop = 3;
 
 // Reserved by the first stop and never given back, so that a late signal finds its slot.
 Slot* g_slots = nullptr;
-std::size_t g_slots_committed = 0;
+std::size_t g_slots_committed = 0;   // writer: scanner, before it queues a signal; readers: handlers that got one
 StoppedThread* g_stopped = nullptr;  // dense copy for World::threads()
 
 // Generation of the stop under way; odd: stopped, even: running. Writer: scanner. Readers: handlers, which wait on it.

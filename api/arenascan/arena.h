@@ -49,7 +49,8 @@ struct arena_scan_options {
 
   /* Called now and then, each few milliseconds of a mark beside the program and between the phases of any other, by the
    * thread that scans. Returns 0 to go on, anything else to cancel: the scan is incomplete then. Other threads run; it
-   * may allocate and take locks, but must not scan, throw, or wait for somebody who scans. Null: nobody is told. */
+   * may allocate and take locks, but must not scan, fork, throw, or wait for somebody who does. Null: nobody is told.
+   */
   int (*progress)(const struct arena_progress* progress, void* argument);
   void* progress_argument;
 };
