@@ -30,7 +30,7 @@ bool Heap::init(std::size_t reserve_bytes, const RunAllocator::Settings& setting
   for (std::size_t user = round_up(reserve_bytes, kMinReserveBytes); user >= kMinReserveBytes; user /= 2) {
     user = round_up(user, kPageBytes);
     const std::size_t page_count = user >> kPageShift;
-    const std::size_t map_bytes = round_up(page_count * sizeof(std::atomic<Page*>), kOsPageBytes);
+    const std::size_t map_bytes = round_up(page_count * sizeof(PageEntry), kOsPageBytes);
     const std::size_t bitmap_bytes = round_up(RunAllocator::bitmap_bytes(page_count), kOsPageBytes);
     const std::size_t total =
         user + kGuardBytes + map_bytes + bitmap_bytes + kHugePageBytes + user / 8 * metadata_eighths;
@@ -44,7 +44,7 @@ bool Heap::init(std::size_t reserve_bytes, const RunAllocator::Settings& setting
       destroy();
       continue;
     }
-    map_.init(begin, page_count, reinterpret_cast<std::atomic<Page*>*>(map));
+    map_.init(begin, page_count, reinterpret_cast<void*>(map));
     runs_.init(begin, page_count, reinterpret_cast<std::uint64_t*>(bitmaps), settings);
     metadata_begin_ = metadata_next_ = metadata_committed_ = round_up(bitmaps + bitmap_bytes, kHugePageBytes);
     metadata_end_ = begin + total - kOsPageBytes;  // what follows in memory is somebody else's

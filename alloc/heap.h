@@ -73,7 +73,7 @@ class Heap {
 
   // The usual case of it, an object of the thread's own page that is neither full nor about to become empty. False, and
   // nothing done, where it is not that.
-  [[nodiscard]] bool release_quickly(ThreadCache& cache, void* object) noexcept {
+  [[nodiscard, gnu::always_inline]] inline bool release_quickly(ThreadCache& cache, void* object) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(object);
     Page* const page = map_.find(address);
     if (page == nullptr || page->owner.load(std::memory_order_relaxed) != &cache) [[unlikely]]

@@ -92,6 +92,7 @@ class HeapView {
   // The page that holds `word`, which lies in range(), and its number; of a span of several 64 KiB pages all have the
   // number of the first. Null: none does, or it was never handed out.
   [[nodiscard]] Page* page_of(std::uintptr_t word) const noexcept { return heap_.map_.find(word); }
+  [[nodiscard]] PageMap::Reader pages() const noexcept { return PageMap::Reader(heap_.map_); }
   [[nodiscard]] std::size_t number_of(const Page& page) const noexcept {
     return (page.base - heap_.map_.begin()) >> kPageShift;
   }

@@ -5,7 +5,7 @@
 //
 //     | page 0 | page 1 | page 2 | ...        user memory           | guard | page map | metadata blocks ... |
 //       \_ span of one class _/                                                |
-//                                              one entry a page: the Page that describes it, or null
+//                                              one entry a page: the Page that describes it (page_map.h)
 //
 // A Page describes one span: a run of 64 KiB pages cut into slots of one size class, or the run of one large object.
 // It heads a metadata block; arrays with an entry for each slot follow it:
@@ -172,7 +172,10 @@ struct alignas(64) Page {
 
   // States and marks are padded with zeros to whole vectors, so that they can be read 64 at a time; at least one zero
   // follows, so that an address in the unused tail of a span, whose index is `capacity`, holds no object.
-  [[nodiscard]] std::uint32_t padded_capacity() const noexcept { return (capacity + 64) & ~63U; }
+  [[nodiscard]] std::uint32_t padded_capacity() const noexcept { return padded(capacity); }
+  [[nodiscard]] static constexpr std::uint32_t padded(std::uint32_t capacity) noexcept {
+    return (capacity + 64) & ~63U;
+  }
 
   [[nodiscard]] std::uint32_t index_of(std::uintptr_t address) const noexcept {
     return static_cast<std::uint32_t>(((address - base) * reciprocal) >> kReciprocalShift);

@@ -42,7 +42,7 @@ Extent extent_of(unsigned size_class) noexcept {
   Extent e{};
   e.capacity = size_class == kLargeClass ? 1 : span_capacity(size_class);
   e.words = (e.capacity + 63) / 64;
-  e.records = 2 * ((e.capacity + 64) & ~63U);
+  e.records = 2 * Page::padded(e.capacity);
   const auto whole_lines = [](std::size_t bytes) {
     return static_cast<std::uint32_t>((bytes + 63) & ~std::size_t{63});
   };

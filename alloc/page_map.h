@@ -1,6 +1,10 @@
 // Which Page describes an address: a flat array with one entry for each 64 KiB of the heap's range.
 //
 //     address --> (address - begin) >> 16 --> entry --> Page
+//                                             | address of the Page, a multiple of 64 | tag 6 |
+//
+// The tag is the size class of a span of one page, which says all that a lookup needs to know of the Page: the mark,
+// which asks for millions of addresses in no order, touches no descriptor but that of an interior pointer.
 //
 // "Could this word be ours" is one subtraction and one compare; from there to the Page is one load. Every page of a
 // span has an entry, so interior addresses need no search. The array is committed as the heap grows; what lies beyond
@@ -21,12 +25,33 @@
 
 namespace arenascan::alloc {
 
+// What the map says of one 64 KiB page; nothing, of one that is not in use.
+class PageEntry {
+ public:
+  static constexpr unsigned kNoClass = 63;  // a span of several pages, or of a large object
+  static_assert(alignof(Page) > kNoClass && kOnePageClasses <= kNoClass);
+
+  constexpr PageEntry() = default;
+  explicit constexpr PageEntry(std::uintptr_t bits) noexcept : bits_(bits) {}
+  explicit PageEntry(const Page* page) noexcept
+      : bits_(reinterpret_cast<std::uintptr_t>(page) |
+              (page->size_class < kOnePageClasses ? page->size_class : kNoClass)) {}
+
+  [[nodiscard]] std::uintptr_t bits() const noexcept { return bits_; }
+  [[nodiscard]] Page* page() const noexcept { return reinterpret_cast<Page*>(bits_ & ~std::uintptr_t{kNoClass}); }
+  // Meaningless where there is no page.
+  [[nodiscard]] unsigned size_class() const noexcept { return static_cast<unsigned>(bits_ & kNoClass); }
+
+ private:
+  std::uintptr_t bits_ = 0;
+};
+
 class PageMap {
  public:
   constexpr PageMap() = default;
 
   // `entries` is reserved memory for one entry for each of the `page_count` pages from `begin`; none: empty the map.
-  void init(std::uintptr_t begin, std::size_t page_count, std::atomic<Page*>* entries) noexcept;
+  void init(std::uintptr_t begin, std::size_t page_count, void* entries) noexcept;
 
   // Makes the entries of the first `page_count` pages accessible. False when there is no memory.
   [[nodiscard]] bool grow_locked(std::size_t page_count) noexcept {
@@ -38,18 +63,29 @@ class PageMap {
   }
 
   // The Page that holds `address`, or null. Any value may be asked for.
-  [[nodiscard]] Page* find(std::uintptr_t address) const noexcept {
-    const std::uintptr_t offset = address - begin_;
-    if (offset >= limit_bytes_.load(std::memory_order_acquire)) return nullptr;
-    return entries_[offset >> kPageShift].load(std::memory_order_acquire);
-  }
+  [[nodiscard]] Page* find(std::uintptr_t address) const noexcept { return Reader(*this).find(address).page(); }
 
-  [[nodiscard]] Page* at(std::size_t page_index) const noexcept {
-    return entries_[page_index].load(std::memory_order_acquire);
-  }
+  [[nodiscard]] Page* at(std::size_t page_index) const noexcept { return load(entries_ + page_index).page(); }
 
-  void publish_locked(Page* page) noexcept { fill_locked(page->base, page->page_count, page); }
-  void clear_locked(const Page* page) noexcept { fill_locked(page->base, page->page_count, nullptr); }
+  // For many addresses: what find() would load each time, loaded once. It does not see the map grow.
+  class Reader {
+   public:
+    explicit Reader(const PageMap& map) noexcept
+        : begin_(map.begin_), limit_bytes_(map.limit_bytes_.load(std::memory_order_acquire)), entries_(map.entries_) {}
+    [[nodiscard]] PageEntry find(std::uintptr_t address) const noexcept {
+      const std::uintptr_t offset = address - begin_;
+      return offset < limit_bytes_ ? load(entries_ + (offset >> kPageShift)) : PageEntry();
+    }
+    [[nodiscard]] std::uintptr_t begin() const noexcept { return begin_; }
+
+   private:
+    std::uintptr_t begin_;
+    std::size_t limit_bytes_;
+    const std::atomic<std::uintptr_t>* entries_;
+  };
+
+  void publish_locked(Page* page) noexcept { fill_locked(*page, PageEntry(page)); }
+  void clear_locked(const Page* page) noexcept { fill_locked(*page, PageEntry()); }
 
   [[nodiscard]] std::uintptr_t begin() const noexcept { return begin_; }
 
@@ -58,15 +94,19 @@ class PageMap {
 
  private:
   bool grow_slow_locked(std::size_t page_count) noexcept;
-  void fill_locked(std::uintptr_t base, std::size_t count, Page* page) noexcept {
-    const std::size_t first = (base - begin_) >> kPageShift;
-    for (std::size_t i = 0; i < count; ++i) entries_[first + i].store(page, std::memory_order_release);
+  void fill_locked(const Page& page, PageEntry entry) noexcept {
+    const std::size_t first = (page.base - begin_) >> kPageShift;
+    for (std::size_t i = 0; i < page.page_count; ++i)
+      entries_[first + i].store(entry.bits(), std::memory_order_release);
+  }
+  static PageEntry load(const std::atomic<std::uintptr_t>* entry) noexcept {
+    return PageEntry(entry->load(std::memory_order_acquire));
   }
 
   std::uintptr_t begin_ = 0;
   std::size_t page_count_ = 0;
   std::atomic<std::size_t> limit_bytes_{0};
-  std::atomic<Page*>* entries_ = nullptr;
+  std::atomic<std::uintptr_t>* entries_ = nullptr;
 };
 
 }  // namespace arenascan::alloc

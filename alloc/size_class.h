@@ -50,6 +50,13 @@ constexpr std::uint32_t span_pages(unsigned size_class) noexcept {
   return static_cast<std::uint32_t>((slot * kMinSpanSlots + kPageBytes - 1) >> kPageShift);
 }
 
+// The classes below this one have spans of one page.
+inline constexpr unsigned kOnePageClasses = [] {
+  unsigned size_class = 0;
+  while (span_pages(size_class) == 1) ++size_class;
+  return size_class;
+}();
+
 constexpr std::uint32_t span_capacity(unsigned size_class) noexcept {
   return static_cast<std::uint32_t>(span_pages(size_class) * kPageBytes / slot_bytes(size_class));
 }

@@ -41,13 +41,30 @@ class GreyPages {
     return true;
   }
 
-  // Slot `index` of the page is grey, or not: nothing happens then, and no branch asks which.
-  void add_if(bool is_grey, std::size_t page, std::uint32_t index) noexcept {
-    const std::uint64_t before = bits_[page];
-    bits_[page] = before | std::uint64_t{is_grey} << (index >> kGroupShift);
-    queue_[tail_ & (queue_.size() - 1)] = static_cast<std::uint32_t>(page);
-    tail_ += (before == 0 && is_grey) ? 1 : 0;
-  }
+  // Adds many; what it counts is seen by nobody else before it ends.
+  class Adder {
+   public:
+    explicit Adder(GreyPages& to) noexcept
+        : to_(to), bits_(to.bits_.begin()), queue_(to.queue_.begin()), mask_(to.queue_.size() - 1), tail_(to.tail_) {}
+    Adder(const Adder&) = delete;
+    Adder& operator=(const Adder&) = delete;
+    ~Adder() { to_.tail_ = tail_; }
+
+    // Slot `index` of the page is grey, or not: nothing happens then, and no branch asks which.
+    void add_if(bool is_grey, std::size_t page, std::uint32_t index) noexcept {
+      const std::uint64_t before = bits_[page];
+      bits_[page] = before | std::uint64_t{is_grey} << (index >> kGroupShift);
+      queue_[tail_ & mask_] = static_cast<std::uint32_t>(page);
+      tail_ += static_cast<std::size_t>(before == 0) & static_cast<std::size_t>(is_grey);
+    }
+
+   private:
+    GreyPages& to_;
+    std::uint64_t* const bits_;
+    std::uint32_t* const queue_;
+    const std::size_t mask_;
+    std::size_t tail_;
+  };
 
   [[nodiscard]] bool empty() const noexcept { return head_ == tail_; }
 

@@ -47,7 +47,7 @@ bool Marker::extend_locked() noexcept {
 void Marker::mark_object(const Object& object) noexcept {
   if (object.mark().load(std::memory_order_relaxed) == epoch_.black()) return;
   object.mark().store(epoch_.grey(), std::memory_order_relaxed);
-  grey_.add_if(true, heap_.number_of(*object.page), object.index);
+  GreyPages::Adder(grey_).add_if(true, heap_.number_of(*object.page), object.index);
 }
 
 void Marker::mark_annotated(std::size_t page_end) noexcept {
@@ -93,48 +93,75 @@ void Marker::look_up() noexcept {
   word_count_ = 0;
 }
 
-// Three passes, each of which only touches what the one before has asked for. Whether an object is white is as good as
-// random, so nothing branches on it. A pointer to the beginning of a slot turns it grey whatever its state: what holds
-// no object is sorted out when its page is read, 64 slots at a time. One that is grey already is added once more, which
-// changes nothing and spares a second comparison.
-void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
-  struct Target {
-    Page* page;
-    std::uintptr_t word;
-  };
-  Target targets[kBatch];
-  std::size_t found = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    Page* const page = heap_.page_numbered((words[i] - window_.begin) >> alloc::kPageShift);
-    __builtin_prefetch(page);
-    targets[found] = {page, words[i]};
-    found += page != nullptr ? 1 : 0;
+namespace {
+
+// What a lookup has to know of the classes whose spans are one page.
+struct OnePageClass {
+  std::uint64_t reciprocal;
+  std::uint32_t slot_bytes;
+  std::uint32_t marks;  // where they begin, from the Page
+};
+
+constexpr std::array<OnePageClass, alloc::PageEntry::kNoClass> kOnePageClass = [] {
+  std::array<OnePageClass, alloc::PageEntry::kNoClass> classes{};
+  for (unsigned c = 0; c < alloc::kOnePageClasses; ++c) {
+    const auto slot = static_cast<std::uint32_t>(alloc::slot_bytes(c));
+    classes[c] = {alloc::reciprocal(slot), slot,
+                  static_cast<std::uint32_t>(sizeof(Page)) + Page::padded(alloc::span_capacity(c))};
   }
+  return classes;
+}();
+
+bool points_into(Page* page, std::uint32_t index, std::uintptr_t word) noexcept {
+  const Object object{page, index};
+  return page != nullptr && alloc::state::is_allocated(object.state()) && object.contains(word);
+}
+
+}  // namespace
+
+// Two passes: the first asks for the colours from memory, which lie anywhere; the second one changes them. Whether an
+// object is white is as good as random, so nothing branches on it. A pointer to the beginning of a slot turns it grey
+// whatever its state: what holds no object is sorted out when its page is read, 64 slots at a time. One that is grey
+// already is added once more, which changes nothing and spares a second comparison.
+void Marker::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
   struct Slot {
-    std::atomic<std::uint8_t>* mark;
+    std::uintptr_t mark;
     std::uint32_t page;
     std::uint32_t index;
   };
+  const alloc::PageMap::Reader pages = heap_.pages();
   Slot slots[kBatch];
-  std::size_t wanted = 0;
-  for (std::size_t i = 0; i < found; ++i) {
-    Page& page = *targets[i].page;
-    const std::uint32_t index = page.index_of(targets[i].word);
-    if (index > page.capacity) continue;
-    if (page.address_of(index) != targets[i].word) {
-      const Object object{&page, index};
-      if (!alloc::state::is_allocated(object.state()) || !object.contains(targets[i].word)) continue;
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uintptr_t word = words[i];
+    const alloc::PageEntry entry = pages.find(word);
+    Slot& slot = slots[found];
+    if (entry.size_class() != alloc::PageEntry::kNoClass) {
+      const OnePageClass& one = kOnePageClass[entry.size_class()];
+      const std::uint64_t offset = word & (alloc::kPageBytes - 1);
+      const auto index = static_cast<std::uint32_t>((offset * one.reciprocal) >> alloc::kReciprocalShift);
+      if (std::uint64_t{index} * one.slot_bytes != offset && !points_into(entry.page(), index, word)) continue;
+      slot = {reinterpret_cast<std::uintptr_t>(entry.page()) + one.marks + index,
+              static_cast<std::uint32_t>((word - pages.begin()) >> alloc::kPageShift), index};
+    } else {
+      Page& page = *entry.page();
+      const std::uint32_t index = page.index_of(word);
+      if (index > page.capacity || (page.address_of(index) != word && !points_into(&page, index, word))) continue;
+      slot = {reinterpret_cast<std::uintptr_t>(&page.marks()[index]), static_cast<std::uint32_t>(heap_.number_of(page)),
+              index};
     }
-    std::atomic<std::uint8_t>* const mark = &page.marks()[index];
-    __builtin_prefetch(mark, 1);
-    slots[wanted++] = {mark, static_cast<std::uint32_t>(heap_.number_of(page)), index};
+    __builtin_prefetch(reinterpret_cast<const void*>(slot.mark), 1);
+    found += entry.bits() != 0 ? 1 : 0;
   }
   const std::uint8_t grey = epoch_.grey();
   const std::uint8_t black = epoch_.black();
-  for (std::size_t i = 0; i < wanted; ++i) {
-    const bool is_new = slots[i].mark->load(std::memory_order_relaxed) != black;
-    slots[i].mark->store(is_new ? grey : black, std::memory_order_relaxed);
-    grey_.add_if(is_new, slots[i].page, slots[i].index);
+  GreyPages::Adder adder(grey_);
+  for (std::size_t i = 0; i < found; ++i) {
+    const Slot slot = slots[i];
+    auto& mark = *reinterpret_cast<std::atomic<std::uint8_t>*>(slot.mark);
+    const bool is_new = mark.load(std::memory_order_relaxed) != black;
+    mark.store(is_new ? grey : black, std::memory_order_relaxed);
+    adder.add_if(is_new, slot.page, slot.index);
   }
 }
 

@@ -3,8 +3,9 @@
 //
 // The words that pass are copied out, once loaded and never loaded again: the program may write them meanwhile, and
 // what is looked up later has to be what was compared. There is no branch on a single word, whose outcome nobody could
-// predict: each word is stored behind the ones that passed and stays if it passes, too. By AVX2, four words at a time,
-// where the processor has it; where 32 words in a row are none, as in text and pictures, the copy is skipped.
+// predict: each word is stored behind the ones that passed and stays if it passes, too. By AVX-512, eight words at a
+// time (small objects), or AVX2, four, where the processor has it; where 32 words in a row of a large block are none,
+// as in text and pictures, the copy is skipped.
 //
 // Small objects, of which a heap has the most, are read 64 slots at a time (filter_objects), since what a call costs,
 // and a loop whose length nobody can predict, would cost more than their words: every slot of a page takes the same
@@ -28,7 +29,7 @@ struct Window {
 };
 
 // Room that `out` needs behind the words that may pass.
-inline constexpr std::size_t kFilterSlack = 4;
+inline constexpr std::size_t kFilterSlack = 8;
 
 // Copies those of the `count` words at `words`, which is a multiple of 8, that lie in the window to `out`, in order;
 // returns how many.
@@ -43,10 +44,10 @@ std::size_t filter_objects(const alloc::Page& page, std::uint32_t first, std::ui
 
 // Asks for the first of these objects and their records from memory, so many; what filter_objects() does next does not
 // wait for them then.
-inline constexpr unsigned kFetchedAhead = 6;
+inline constexpr unsigned kFetchedAhead = 8;
 void fetch_objects(const alloc::Page& page, std::uint32_t first, std::uint64_t objects) noexcept;
 
-// The two ways by their own names, for tests. The second one only where has_avx2().
+// The ways by their own names, for tests. Those of vectors only where the processor has_...() them.
 std::size_t filter_words_scalar(const std::uintptr_t* words, std::size_t count, Window window,
                                 std::uintptr_t* out) noexcept;
 std::size_t filter_words_avx2(const std::uintptr_t* words, std::size_t count, Window window,
@@ -55,6 +56,9 @@ std::size_t filter_objects_scalar(const alloc::Page& page, std::uint32_t first, 
                                   std::uintptr_t* out, std::uint64_t& bytes) noexcept;
 std::size_t filter_objects_avx2(const alloc::Page& page, std::uint32_t first, std::uint64_t objects, Window window,
                                 std::uintptr_t* out, std::uint64_t& bytes) noexcept;
+std::size_t filter_objects_avx512(const alloc::Page& page, std::uint32_t first, std::uint64_t objects, Window window,
+                                  std::uintptr_t* out, std::uint64_t& bytes) noexcept;
 bool has_avx2() noexcept;
+bool has_avx512() noexcept;
 
 }  // namespace arenascan::scan

@@ -92,7 +92,9 @@ void compare_groups(GroupWay way, std::size_t slot_bytes) {
   REQUIRE(page->slot_bytes == slot_bytes);
   std::vector<std::uintptr_t> out(scan::kMostWordsOfGroup + scan::kFilterSlack);
   for (std::uint32_t first = 0; first < page->capacity; first += 64) {
-    std::uint64_t objects = random.next() | random.next();
+    std::uint64_t objects = random.next() | random.next();  // many, half or few
+    if (random.one_in(2)) objects &= random.next();
+    if (random.one_in(3)) objects &= random.next() & random.next();
     if (page->capacity - first < 64) objects &= (std::uint64_t{1} << (page->capacity - first)) - 1;
     std::vector<std::uintptr_t> expected;
     std::uint64_t expected_bytes = 0;
@@ -130,6 +132,14 @@ TEST_CASE("groups of objects by vectors") {
     return;
   }
   compare_all_groups(scan::filter_objects_avx2, 32);
+}
+
+TEST_CASE("groups of objects by wide vectors") {
+  if (!scan::has_avx512()) {
+    MESSAGE("NOT TESTED: this processor has no AVX-512");
+    return;
+  }
+  compare_all_groups(scan::filter_objects_avx512, 16);
 }
 
 TEST_CASE("groups of objects as the marker calls it") { compare_all_groups(scan::filter_objects, 16); }
