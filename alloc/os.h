@@ -77,6 +77,9 @@ std::uint64_t os_monotonic_ns() noexcept;
 // Blocks the calling thread for about `ns` nanoseconds; keeps errno, goes on after EINTR.
 void os_sleep_ns(std::uint64_t ns) noexcept;
 
+// Lets another thread have the processor, if one waits for it.
+void os_yield() noexcept;
+
 // The loaded module that holds a code address: its path as the loader knows it (empty for the main program) and the
 // address's offset from where it was loaded. Takes no lock. `module` is null when no module does.
 struct CodePlace {

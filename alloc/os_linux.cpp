@@ -151,6 +151,8 @@ std::size_t os_thread_count() noexcept {
   return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2 ? tasks.st_nlink - 2 : 0;
 }
 
+void os_yield() noexcept { sched_yield(); }
+
 std::size_t os_processor_count() noexcept {
   const ErrnoKeeper keeper;
   cpu_set_t set;

@@ -52,12 +52,16 @@ std::size_t arena_scan() {
 }
 
 int arena_scan_ex(const arena_scan_options* options, arena_scan_result* result) {
-  if (options != nullptr && (options->size != sizeof(*options) || options->cpu_percent > 99)) return fail(EINVAL);
+  if (options != nullptr &&
+      (options->size != sizeof(*options) || options->cpu_percent > 99 || options->markers > scan::kMostLanes)) {
+    return fail(EINVAL);
+  }
   if (result != nullptr && result->size != sizeof(*result)) return fail(EINVAL);
   scan::ScanSettings settings = api::scan_settings();
   if (options != nullptr) {
     settings.born_since = options->born_since;
     if (options->stop != 0) settings.mark.concurrent = false;
+    if (options->markers != 0) settings.mark.lanes = options->markers;
     if (options->cpu_percent != 0) settings.mark.pace.processor_percent = options->cpu_percent;
     if (options->progress != nullptr) tell_progress(*options, settings.mark.pace);
     if (options->second_look_ms != 0) settings.second_look_ns = std::uint64_t{options->second_look_ms} * 1'000'000;

@@ -152,6 +152,7 @@ scan::ScanSettings scan_settings() noexcept {
   settings.mark.stop = {static_cast<int>(options.stop_signal), std::uint64_t{options.stop_timeout_ms} * 1'000'000};
   settings.mark.inherited_before = process().inherited_before;
   settings.mark.concurrent = options.concurrent;
+  settings.mark.lanes = options.markers;
   settings.mark.pause_ns = std::uint64_t{options.pause_budget_us} * 1'000;
   settings.second_look_ns = std::uint64_t{options.second_look_ms} * 1'000'000;
   return settings;

@@ -34,6 +34,7 @@ void fill_result(const scan::Verdict& verdict, arena_scan_result& result) noexce
   result.pauses = verdict.pauses;
   result.root_bytes = verdict.root_bytes;
   result.threads = verdict.threads;
+  result.markers = verdict.lanes;
   result.prepare_ns = verdict.prepare_ns;
   result.mark_ns = verdict.mark_ns;
   result.white_ns = verdict.white_ns;

@@ -32,10 +32,12 @@ void print_phases() {
 #if defined(BENCH_COLLECTOR_ARENASCAN)
   const arena::report& r = bench::last;
   const auto ms = [](std::uint64_t ns) { return static_cast<double>(ns) / 1e6; };
-  std::printf("  %llu objects, %llu MB: prepare %.3f, mark %.3f, white %.3f, classify %.3f; pause %.3f; %llu leaked",
-              static_cast<unsigned long long>(r.seen.objects), static_cast<unsigned long long>(r.seen.bytes >> 20),
-              ms(r.prepare_ns), ms(r.mark_ns), ms(r.white_ns), ms(r.classify_ns), ms(r.longest_pause_ns),
-              static_cast<unsigned long long>(r.leaked.objects));
+  std::printf(
+      "  %llu objects, %llu MB: prepare %.3f, mark %.3f (%u markers), white %.3f, classify %.3f; pause %.3f; %llu "
+      "leaked",
+      static_cast<unsigned long long>(r.seen.objects), static_cast<unsigned long long>(r.seen.bytes >> 20),
+      ms(r.prepare_ns), ms(r.mark_ns), r.markers, ms(r.white_ns), ms(r.classify_ns), ms(r.longest_pause_ns),
+      static_cast<unsigned long long>(r.leaked.objects));
 #endif
 }
 

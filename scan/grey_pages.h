@@ -11,7 +11,7 @@
 // Page numbers count 64 KiB pages from the beginning of the heap; a span is known by its first one. A page is in the
 // ring when, and only when, it has bits; so the ring cannot overflow, and both arrays are made before the mark.
 //
-// Threads: the scanner's. Called by: marker.
+// Threads: one at a time. Called by: mark_lane.
 #pragma once
 
 #include <bit>
@@ -66,7 +66,15 @@ class GreyPages {
     std::size_t tail_;
   };
 
+  // All of these groups of the page.
+  void add_groups(std::size_t page, std::uint64_t groups) noexcept {
+    if (groups == 0) return;
+    if (bits_[page] == 0) queue_[tail_++ & (queue_.size() - 1)] = static_cast<std::uint32_t>(page);
+    bits_[page] |= groups;
+  }
+
   [[nodiscard]] bool empty() const noexcept { return head_ == tail_; }
+  [[nodiscard]] std::size_t size() const noexcept { return tail_ - head_; }
 
   // The page that has waited longest, with its bits. There must be one.
   struct Waiting {

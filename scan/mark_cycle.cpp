@@ -50,6 +50,7 @@ Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr
   }
   verdict.way = choose_way(settings);
   is_alone_ = verdict.way == Way::kStoppedAlone;
+  marker_.set_lanes(choose_lanes(settings));
   verdict.prepare_ns = os_monotonic_ns() - began;
   const Job job{settings, pace, stack_pointer, own_stack, verdict};
   Incomplete problem = Incomplete::kNo;
@@ -63,6 +64,8 @@ Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr
     }
   }
   if (verdict.way != Way::kConcurrent) problem = run_stopped(job, white);
+  marker_.dismiss_helpers();
+  verdict.lanes = static_cast<unsigned>(marker_.lanes_used());
   verdict.reached = marker_.reached();
   return problem;
 }
@@ -79,6 +82,16 @@ Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
   const auto range = heap_.range();
   if (!watch_.prepare({range.begin, range.begin + range.bytes})) return Way::kStoppedNoWatch;
   return Way::kConcurrent;
+}
+
+std::size_t MarkCycle::choose_lanes(const MarkSettings& settings) noexcept {
+  if (settings.pace.processor_percent < 100) return 1;
+  if (settings.lanes != 0) return std::min(settings.lanes, kMostLanes);
+  {
+    const std::scoped_lock heap(heap_);
+    if (heap_.in_use_locked().bytes <= kSmallHeapBytes) return 1;
+  }
+  return std::min(1 + idle_processors(), kMostLanes);
 }
 
 Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
@@ -254,6 +267,7 @@ AddressRange MarkCycle::watched_locked() const noexcept {
 }
 
 Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict) noexcept {
+  marker_.dismiss_helpers();
   stopped_at_ns_ = os_monotonic_ns();
   if (is_alone_) return Incomplete::kNo;
   const World::Outcome outcome = world_.stop(settings.stop);

@@ -57,8 +57,9 @@ struct MarkSettings {
   // In a forked child of a process with threads: objects born before this stamp are inherited. A thread that did not
   // survive may have held one in a register, which nobody knows any more; they count as reached. 0: nothing is.
   std::uint32_t inherited_before = 0;
-  bool concurrent = false;     // where it can be
-  PaceSettings pace;           // of what is done beside the program
+  bool concurrent = false;  // where it can be
+  std::size_t lanes = 0;    // that may share a large mark, at most kMostLanes; 0: one, and one for each idle processor
+  PaceSettings pace;        // of what is done beside the program
   std::uint64_t pause_ns = 0;  // longest pause of a concurrent mark; 0: no limit
 };
 
@@ -101,6 +102,7 @@ class MarkCycle {
   struct Locks;
 
   Way choose_way(const MarkSettings& settings) noexcept;
+  std::size_t choose_lanes(const MarkSettings& settings) noexcept;
   Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
   Incomplete run_concurrent(const Job& job, OrphanList& white) noexcept;
   Incomplete begin_concurrent(const Job& job) noexcept;

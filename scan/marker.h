@@ -13,12 +13,10 @@
 // and at last, with the world stopped, reread(what was written since), roots, drain. mark_cycle.h has the order of
 // it.
 //
-// What keeps a mark waiting is memory: object, page, colour, record lie in five places. So each step asks for what the
-// next one needs and goes on with something else:
-//
-//     grey pages --> groups about to be read --> words in the heap --> pages and colours --> grey pages
-//     (grey_pages.h)  a ring: contents and records (word_filter.h)     looked up in batches,
-//                     are being fetched                                their colours fetched, then set
+// All of that is done by one lane (mark_lane.h). When much is waiting and processors are free, more lanes share the
+// mark for a while, each on a thread of its own (helpers.h) and each for the pages that it owns (exchange.h); when
+// there is too little for all, as along a list, the first goes on alone. What is black in the end is the same whoever
+// did it.
 //
 // Only the bytes that the program asked for count: they are read, and a pointer to or into them reaches the object.
 // What is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor
@@ -39,60 +37,75 @@
 
 #include "alloc/heap_view.h"
 #include "scan/color.h"
-#include "scan/grey_pages.h"
-#include "scan/roots.h"
+#include "scan/exchange.h"
+#include "scan/helpers.h"
+#include "scan/mark_lane.h"
 #include "scan/verdict.h"
-#include "scan/word_filter.h"
 
 namespace arenascan::scan {
 
 class Marker {
  public:
-  explicit Marker(alloc::HeapView heap) noexcept : heap_(heap) {}
+  explicit Marker(alloc::HeapView heap) noexcept : state_{heap} {}
 
   // False: no memory.
   [[nodiscard]] bool begin_locked() noexcept;
-  void mark_annotated(std::size_t page_end) noexcept;  // of the pages with numbers below
-  void mark_range(AddressRange range) noexcept;
-  void mark_object(const alloc::Object& object) noexcept;
-  // One step of the mark; false when nothing is left.
-  bool step() noexcept;
-  void drain() noexcept {
-    while (step()) {
-    }
+
+  // How many lanes may share the mark, 1 to kMostLanes, where so many pages wait to be read. By default a millisecond's
+  // work for one lane, about; it takes a tenth of that until others help.
+  static constexpr std::size_t kPagesWorthSharing = 64;
+  void set_lanes(std::size_t lanes, std::size_t pages_worth_sharing = kPagesWorthSharing) noexcept {
+    most_lanes_ = lanes;
+    pages_worth_sharing_ = pages_worth_sharing;
   }
+  // How many have done so since the mark began.
+  [[nodiscard]] std::size_t lanes_used() const noexcept { return lanes_used_; }
+
+  void mark_annotated(std::size_t page_end) noexcept;  // of the pages with numbers below
+  void mark_range(AddressRange range) noexcept { first().gather(range.begin, range.end); }
+  void mark_object(const alloc::Object& object) noexcept { first().mark_object(object); }
+  // One step of the mark; false when nothing is left.
+  bool step() noexcept { return first().step(); }
+  void drain() noexcept { drain_until(UINT64_MAX); }
   // The same until os_monotonic_ns() has come to `deadline_ns`; false when something is left then.
   bool drain_until(std::uint64_t deadline_ns) noexcept;
+
+  // Ends the threads of other lanes. To be called before any thread of the process is stopped or counted.
+  void dismiss_helpers() noexcept { helpers_.dismiss(); }
 
   void reread(AddressRange written) noexcept;
   void reread_all(AddressRange piece) noexcept;  // whole 64 KiB pages
 
   // The heap may grow while the mark runs. A mark knows of more than there was when it began; pointers to what lies
   // behind that mean nothing to it.
-  [[nodiscard]] bool knows_all_locked() const noexcept { return heap_.in_use_locked().bytes <= window_.bytes; }
+  [[nodiscard]] bool knows_all_locked() const noexcept {
+    return state_.heap.in_use_locked().bytes <= state_.window.bytes;
+  }
 
   // Takes in what the heap has grown by; black objects may point there. Nothing may be grey. False: no memory.
   [[nodiscard]] bool extend_locked() noexcept;
 
   // Ranges of the heap that must not be read from now on; sorted.
-  void leave_out(std::span<const AddressRange> unreadable) noexcept { unreadable_ = unreadable; }
+  void leave_out(std::span<const AddressRange> unreadable) noexcept { state_.unreadable = unreadable; }
 
   // The number behind the last page that the mark knows of.
-  [[nodiscard]] std::size_t page_end() const noexcept { return window_.bytes >> alloc::kPageShift; }
+  [[nodiscard]] std::size_t page_end() const noexcept { return state_.window.bytes >> alloc::kPageShift; }
 
-  [[nodiscard]] Epoch epoch() const noexcept { return epoch_; }
-  [[nodiscard]] Count reached() const noexcept { return reached_; }
+  [[nodiscard]] Epoch epoch() const noexcept { return state_.epoch; }
+  [[nodiscard]] Count reached() const noexcept { return lanes_[0].reached(); }
 
   // How many objects of the page, or of its slots `first` to `first + 63`, were reached. In a mark with the world
   // stopped each is counted once.
   [[nodiscard]] std::uint32_t reached_in(const alloc::Page& page) const noexcept;
   [[nodiscard]] std::uint32_t reached_in(const alloc::Page& page, std::uint32_t first) const noexcept {
-    return reached_in_[heap_.number_of(page)].groups[first >> GreyPages::kGroupShift];
+    return state_.reached_in[state_.heap.number_of(page)].groups[first >> GreyPages::kGroupShift];
   }
 
   // Calls visit(begin, end) for the parts of a range that may be read.
   template <typename Visit>
-  void for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept;
+  void for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
+    state_.for_each_readable(begin, end, visit);
+  }
 
   // Calls visit(word) for each aligned word of a range that may be read.
   template <typename Visit>
@@ -101,63 +114,23 @@ class Marker {
   }
 
  private:
-  static constexpr std::size_t kWords = 4096;  // gathered before they are looked up
-  static constexpr std::size_t kChunk = 512;   // of one object, read at once
-  static constexpr std::size_t kBatch = 64;    // looked up at once
-  static constexpr std::size_t kAhead = 8;     // groups on their way from memory
-  static_assert(kWords >= kMostWordsOfGroup && kWords >= kChunk);
-
-  // Grey objects of one page that were turned black and have to be read: bit i is slot first + i.
-  struct Group {
-    alloc::Page* page;
-    std::uint64_t objects;
-    std::uint32_t first;
-  };
-
   template <typename Visit>
   static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
-  void gather(std::uintptr_t begin, std::uintptr_t end) noexcept;
-  void look_up() noexcept;
-  void look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept;
-  bool next_group(Group& group) noexcept;
-  std::uint64_t blacken(alloc::Page& page, std::uint32_t first) const noexcept;
-  std::uint64_t black_ones(const alloc::Page& page, std::uint32_t first) const noexcept;
-  void fetch_ahead() noexcept;
-  Count read(const Group& group) noexcept;
-  Count read_object(const alloc::Object& object) noexcept;
+  MarkLane& first() noexcept { return lanes_[0]; }
+  bool share(std::uint64_t deadline_ns) noexcept;
   void reread_part(const alloc::Page& page, AddressRange part) noexcept;
-  [[nodiscard]] static bool is_read(const alloc::Object& object) noexcept {
-    return !object.page->annotated.load(std::memory_order_relaxed) ||
-           (object.state() & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0;
-  }
   [[nodiscard]] bool is_black(const alloc::Page& page, std::uint32_t index) const noexcept {
-    return page.marks()[index].load(std::memory_order_relaxed) == epoch_.black() &&
+    return page.marks()[index].load(std::memory_order_relaxed) == state_.epoch.black() &&
            alloc::state::is_allocated(page.states()[index].load(std::memory_order_acquire));
   }
 
-  alloc::HeapView heap_;
-  Epoch epoch_;
-  Window window_;  // of the heap, as much as grey_ has room for
-  GreyPages grey_;
-  Count reached_;
-  struct ReachedIn {
-    std::uint8_t groups[64];
-  };
-  alloc::MetaVector<ReachedIn> reached_in_;  // by page number
-  std::span<const AddressRange> unreadable_;
-
-  // The page whose grey objects come next, and its groups that were not looked at yet.
-  alloc::Page* page_ = nullptr;
-  std::uint64_t groups_ = 0;
-
-  // Groups that were asked for from memory: a ring.
-  std::array<Group, kAhead> ahead_;
-  std::size_t ahead_begin_ = 0;
-  std::size_t ahead_end_ = 0;
-
-  // In the tool's memory: anywhere else these words would keep objects alive.
-  alloc::MetaVector<std::uintptr_t> words_;
-  std::size_t word_count_ = 0;
+  MarkState state_;
+  std::array<MarkLane, kMostLanes> lanes_;
+  std::size_t most_lanes_ = 1;
+  std::size_t pages_worth_sharing_ = kPagesWorthSharing;
+  std::size_t lanes_used_ = 1;
+  Exchange exchange_;
+  Helpers helpers_;
 };
 
 // The words are read while other code may be writing them, and belong to nobody's object as far as the language can
@@ -171,17 +144,6 @@ template <typename Visit>
   for (std::uintptr_t at = begin; at < end; at += kWord) {
     visit(__atomic_load_n(reinterpret_cast<const std::uintptr_t*>(at), __ATOMIC_RELAXED));
   }
-}
-
-template <typename Visit>
-void Marker::for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
-  for (const AddressRange& hole : unreadable_) {
-    if (hole.end <= begin || hole.begin >= end) continue;
-    if (hole.begin > begin) visit(begin, hole.begin);
-    begin = hole.end;
-    if (begin >= end) return;
-  }
-  visit(begin, end);
 }
 
 }  // namespace arenascan::scan

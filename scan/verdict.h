@@ -66,6 +66,7 @@ struct Verdict {
   unsigned pauses = 0;
   std::uint64_t root_bytes = 0;
   unsigned threads = 0;  // that were stopped
+  unsigned lanes = 1;    // that shared the mark, for some time at least
 
   std::uint64_t prepare_ns = 0;  // listing roots and threads
   std::uint64_t mark_ns = 0;

@@ -46,6 +46,8 @@ struct arena_scan_options {
       second_look_ms;   /* pause before orphans seen for the first time are looked at again; 0: the process's option */
   uint32_t stop;        /* 1: mark while the program stands still, also where it could go on */
   uint32_t cpu_percent; /* of one processor, the most that a mark beside the program may use, 1 to 99; 0: all of it */
+  uint32_t markers; /* threads that may mark a large heap together, 1 to 8; 0: the process's option. With cpu_percent,
+                       one */
 
   /* Called now and then, each few milliseconds of a mark beside the program and between the phases of any other, by the
    * thread that scans. Returns 0 to go on, anything else to cancel: the scan is incomplete then. Other threads run; it
@@ -86,6 +88,7 @@ struct arena_scan_result {
 
   uint64_t root_bytes; /* read as roots */
   unsigned threads;    /* stopped, the calling one not counted */
+  unsigned markers;    /* marked together, for some time at least */
 
   uint64_t prepare_ns;       /* listing modules, stopping threads */
   uint64_t mark_ns;          /* finding roots, marking from them */

@@ -3,9 +3,10 @@
 //
 //   stopped      every object is black if the verifier reaches it, white if it does not
 //   beside       objects are allocated, freed and rewired between any two steps of the marker, and the OS pages that
-//   were
-//                written since the protection are told to it, as mark_cycle.h has it. At the end whatever the verifier
-//                reaches is black, and what was lost before the mark began is white.
+//                were written since the protection are told to it, as mark_cycle.h has it. At the end whatever the
+//                verifier reaches is black, and what was lost before the mark began is white.
+//
+//   shared       the same two, while up to eight lanes share what there is, from the first page on
 //
 // ARENA_MODEL_GRAPHS sets the number of heaps.
 #include <doctest/doctest.h>
@@ -33,7 +34,12 @@ class World {
     REQUIRE(heap_.init(std::size_t{1} << 30));
     REQUIRE((cache_ = heap_.acquire_cache()) != nullptr);
   }
-  ~World() { heap_.destroy(); }
+  ~World() {
+    marker_.dismiss_helpers();
+    heap_.destroy();
+  }
+
+  void share() { marker_.set_lanes(2 + random_.below(scan::kMostLanes - 1), 1); }
 
   void mark_stopped() {
     mutate(20);
@@ -98,7 +104,7 @@ class World {
   }
   // A step of the marker, a step of the program, until the marker has nothing left.
   void drain_beside() {
-    while (marker_.step()) mutate(random_.below(3));
+    while (random_.one_in(2) ? marker_.step() : !marker_.drain_until(0)) mutate(random_.below(3));
   }
   // Piece by piece, of any size, while the program goes on. Pages of pieces to come are not protected yet: what is
   // written there is not listed.
@@ -261,6 +267,20 @@ void run(Mark&& mark) {
 
 TEST_CASE("a mark of a heap that stands still agrees with the verifier") {
   run([](World& world) { world.mark_stopped(); });
+}
+
+TEST_CASE("a mark that lanes share agrees with the verifier") {
+  run([](World& world) {
+    world.share();
+    world.mark_stopped();
+  });
+}
+
+TEST_CASE("a mark that lanes share beside a program agrees with the verifier") {
+  run([](World& world) {
+    world.share();
+    world.mark_beside();
+  });
 }
 
 TEST_CASE("a mark beside a program that moves pointers agrees with the verifier") {

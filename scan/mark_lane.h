@@ -1,0 +1,157 @@
+// One marker at work: it reads grey objects, finds pointers in them and turns white objects grey, until none is left.
+//
+// What keeps a mark waiting is memory: object, page, colour, record lie in five places. So each step asks for what the
+// next one needs and goes on with something else:
+//
+//     grey pages --> groups about to be read --> words in the heap --> colours --> grey pages
+//     (grey_pages.h)  a ring: contents and records (word_filter.h)     looked up in batches,
+//                     are being fetched                                fetched, then set
+//
+// Several lanes share a mark where processors are free (marker.h): each owns some of the pages. A lane keeps only words
+// of its own pages; the rest goes through the exchange.
+//
+// Threads: one at a time, with all of MarkState unchanged meanwhile but for reached_in of the lane's own pages.
+// Called by: marker.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "alloc/heap_view.h"
+#include "scan/color.h"
+#include "scan/exchange.h"
+#include "scan/grey_pages.h"
+#include "scan/mappings.h"
+#include "scan/verdict.h"
+#include "scan/word_filter.h"
+
+namespace arenascan::scan {
+
+// What all lanes of one mark know.
+struct MarkState {
+  alloc::HeapView heap;
+  Epoch epoch{};
+  Window window{};  // of the heap, as much as the lanes have room for
+  std::span<const AddressRange> unreadable{};
+
+  struct ReachedIn {
+    std::uint8_t groups[64];
+  };
+  alloc::MetaVector<ReachedIn> reached_in{};  // by page number
+
+  // Calls visit(begin, end) for the parts of a range that may be read.
+  template <typename Visit>
+  void for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept;
+};
+
+class MarkLane {
+ public:
+  // Grey objects of one page that were turned black and have to be read: bit i is slot first + i.
+  struct Group {
+    alloc::Page* page;
+    std::uint64_t objects;
+    std::uint32_t first;
+  };
+
+  MarkLane() = default;
+  MarkLane(const MarkLane&) = delete;
+  MarkLane& operator=(const MarkLane&) = delete;
+
+  // Room for pages 0 to `pages - 1`, and for words on their way to so many lanes; nothing may be grey. False: no
+  // memory.
+  [[nodiscard]] bool reserve(std::size_t pages, std::size_t lanes) noexcept;
+
+  // For a new mark; forgets what one that was given up has left.
+  void begin(MarkState& state) noexcept;
+
+  void mark_object(const alloc::Object& object) noexcept;
+
+  // Gathers the words of a range that could point into the heap.
+  void gather(std::uintptr_t begin, std::uintptr_t end) noexcept;
+  // ... of these black objects.
+  Count read(const Group& group) noexcept;
+
+  // One step of the mark; false when nothing is left.
+  bool step() noexcept;
+
+  // How many pages hold grey objects.
+  [[nodiscard]] std::size_t waiting() const noexcept { return grey_.size(); }
+
+  [[nodiscard]] Count reached() const noexcept { return reached_; }
+
+  // What follows is for a mark that several lanes share: hand_out() by the one that has all grey pages, share() by
+  // each, beside the others, then take_over() from each, itself included, by the one that goes on alone.
+
+  // Gives each of `lanes`, of which this is one, the grey pages that it owns.
+  void hand_out(std::span<MarkLane> lanes, const Exchange& exchange) noexcept;
+  // Marks as lane `self` of the exchange until that has ended, at the latest after the deadline.
+  void share(Exchange& exchange, std::size_t self, std::uint64_t deadline_ns) noexcept;
+  // Takes over all that lane `number`, which is `from`, has left.
+  void take_over(MarkLane& from, Exchange& exchange, std::size_t number) noexcept;
+
+  [[nodiscard]] static bool is_read(const alloc::Object& object) noexcept {
+    return !object.page->annotated.load(std::memory_order_relaxed) ||
+           (object.state() & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0;
+  }
+
+ private:
+  static constexpr std::size_t kWords = 4096;  // gathered before they are looked up
+  static constexpr std::size_t kChunk = 512;   // of one object, read at once
+  static constexpr std::size_t kBatch = 64;    // looked up at once
+  static constexpr std::size_t kAhead = 8;     // groups on their way from memory
+  static_assert(kWords >= kMostWordsOfGroup && kWords >= kChunk);
+
+  void look_up() noexcept;
+  void look_up_all(const std::uintptr_t* words, std::size_t count) noexcept;
+  void look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept;
+  std::size_t keep_own() noexcept;
+  void send_all(std::size_t lane) noexcept;
+  bool receive() noexcept;
+  void give_back_page() noexcept;
+  [[nodiscard]] std::uintptr_t* outbox(std::size_t lane) noexcept { return outbox_.begin() + lane * kWords; }
+  bool next_group(Group& group) noexcept;
+  std::uint64_t blacken(alloc::Page& page, std::uint32_t first) const noexcept;
+  void fetch_ahead() noexcept;
+  Count read_object(const alloc::Object& object) noexcept;
+  bool read_next() noexcept;
+
+  MarkState* state_ = nullptr;
+  GreyPages grey_;
+  Count reached_;
+
+  // The page whose grey objects come next, and its groups that were not looked at yet.
+  alloc::Page* page_ = nullptr;
+  std::uint64_t groups_ = 0;
+
+  // Groups that were asked for from memory: a ring.
+  std::array<Group, kAhead> ahead_{};
+  std::size_t ahead_begin_ = 0;
+  std::size_t ahead_end_ = 0;
+
+  // In the tool's memory: anywhere else these words would keep objects alive.
+  alloc::MetaVector<std::uintptr_t> words_;
+  std::size_t word_count_ = 0;
+
+  // While others share the mark; words for them that have not been sent.
+  Exchange* exchange_ = nullptr;
+  std::size_t self_ = 0;
+  alloc::MetaVector<std::uintptr_t> outbox_;  // kWords for each lane
+  std::array<std::size_t, kMostLanes> outgoing_{};
+};
+
+// Of the 64 slots from `first`: which hold objects with this mark.
+std::uint64_t objects_with_mark(const alloc::Page& page, std::uint32_t first, std::uint8_t mark) noexcept;
+
+template <typename Visit>
+void MarkState::for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
+  for (const AddressRange& hole : unreadable) {
+    if (hole.end <= begin || hole.begin >= end) continue;
+    if (hole.begin > begin) visit(begin, hole.begin);
+    begin = hole.end;
+    if (begin >= end) return;
+  }
+  visit(begin, end);
+}
+
+}  // namespace arenascan::scan
