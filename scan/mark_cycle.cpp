@@ -15,15 +15,8 @@ namespace {
 // A heap of this size is marked in less time than two pauses take.
 constexpr std::size_t kSmallHeapBytes = std::size_t{2} << 20;
 
-// Rereading a written page takes a microsecond or less; half of a pause may go to it. Rounds beside the program try to
-// leave fewer.
-constexpr std::uint64_t kPauseNsPerPage = 2'000;
-constexpr std::size_t kFewPages = 64;
-
-// Rounds of rereading before the second pause is tried. How often that is tried within the same budget, and how often
-// the budget is doubled before there is none any more: a program that writes faster than pauses allow to follow gets
-// longer ones, instead of no verdict.
-constexpr unsigned kMostRounds = 12;
+// How often the second pause is tried within the same budget, and how often the budget is doubled before there is none
+// any more: a program that writes faster than pauses allow to follow gets longer ones, instead of no verdict.
 constexpr unsigned kAttemptsABudget = 8;
 constexpr unsigned kBudgetsDoubled = 3;
 
@@ -65,6 +58,7 @@ Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr
   }
   if (verdict.way != Way::kConcurrent) problem = run_stopped(job, white);
   marker_.dismiss_helpers();
+  marker_.forget_known();
   verdict.lanes = static_cast<unsigned>(marker_.lanes_used());
   verdict.reached = marker_.reached();
   return problem;
@@ -131,8 +125,8 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   if (const Incomplete problem = begin_concurrent(job); problem != Incomplete::kNo) return problem;
   mark_annotated(marker_.page_end());
 
-  Incomplete problem = drain_beside(job, Phase::kMark);
-  if (problem == Incomplete::kNo) problem = protect_and_reread(job);
+  Incomplete problem = rereader_.drain(job.pace, Phase::kMark);
+  if (problem == Incomplete::kNo) problem = rereader_.begin(job.pace);
   const std::uint64_t marked = os_monotonic_ns();
   if (problem == Incomplete::kNo && !find_white(heap_, marker_.page_end(), marker_.epoch(), white)) {
     problem = Incomplete::kNoMemory;
@@ -140,13 +134,11 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   job.verdict.white_ns = os_monotonic_ns() - marked;
   Attempt last = Attempt::kTooLong;
   for (unsigned attempts = 0; problem == Incomplete::kNo && last != Attempt::kFinished; ++attempts) {
-    const unsigned doubled = attempts / kAttemptsABudget;
-    const std::uint64_t pause_ns = doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
-    if (last == Attempt::kOutgrown) problem = protect_and_reread(job);
+    if (last == Attempt::kOutgrown) problem = rereader_.begin(job.pace);
     roots_.rehearse(pagemap_);
-    if (problem == Incomplete::kNo) problem = reread_written(job);
-    if (problem == Incomplete::kNo) problem = try_to_finish(job, pause_ns, white, last);
-    if (problem == Incomplete::kNo && last != Attempt::kFinished) problem = drain_beside(job, Phase::kReread);
+    if (problem == Incomplete::kNo) problem = rereader_.catch_up(job.pace);
+    if (problem == Incomplete::kNo) problem = try_to_finish(job, choose_pause_ns(job, attempts), white, last);
+    if (problem == Incomplete::kNo && last != Attempt::kFinished) problem = rereader_.drain(job.pace, Phase::kReread);
   }
   job.verdict.mark_ns = os_monotonic_ns() - began - job.verdict.white_ns;
   return problem;
@@ -162,40 +154,17 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
   marker_.leave_out(roots_.unreadable_heap());
   if (problem == Incomplete::kNo) mark_roots(job);
   resume_world(job.verdict);
+  first_pause_ns_ = job.verdict.longest_pause_ns;
   return problem;
 }
 
-Incomplete MarkCycle::drain_beside(const Job& job, Phase phase) noexcept {
-  while (!marker_.drain_until(os_monotonic_ns() + Pace::kPieceNs)) {
-    if (!job.pace.go_on(phase, marker_.reached())) return Incomplete::kCancelled;
-  }
-  return Incomplete::kNo;
-}
-
-// Piece by piece: on average a page is protected, and dear to write to, half as long as it takes to read all.
-Incomplete MarkCycle::protect_and_reread(const Job& job) noexcept {
-  constexpr std::uintptr_t kPieceBytes = std::uintptr_t{8} << 20;
-  const AddressRange all = watched();
-  for (std::uintptr_t at = all.begin; at < all.end; at += kPieceBytes) {
-    const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
-    if (!pagemap_.protect(piece)) return Incomplete::kWatchLost;
-    marker_.reread_all(piece);
-    if (!job.pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
-  }
-  return drain_beside(job, Phase::kReread);
-}
-
-// Rounds of rereading what was written meanwhile, until that is little or no longer becomes less.
-Incomplete MarkCycle::reread_written(const Job& job) noexcept {
-  std::size_t before = SIZE_MAX;
-  for (unsigned round = 0; round < kMostRounds; ++round) {
-    if (const Incomplete problem = list_written(watched(), true); problem != Incomplete::kNo) return problem;
-    reread_listed();
-    if (const Incomplete problem = drain_beside(job, Phase::kReread); problem != Incomplete::kNo) return problem;
-    if (written_pages_ <= kFewPages || written_pages_ >= before) break;
-    before = written_pages_;
-  }
-  return Incomplete::kNo;
+// The budget; more after some attempts, or when what was written in the last round says that it cannot be enough.
+// 0: no limit.
+std::uint64_t MarkCycle::choose_pause_ns(const Job& job, unsigned attempts) const noexcept {
+  const std::uint64_t needed = first_pause_ns_ + rereader_.expected_ns();
+  unsigned doubled = attempts / kAttemptsABudget;
+  while (doubled < kBudgetsDoubled && job.settings.pause_ns << doubled < needed) ++doubled;
+  return doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
 }
 
 // The second pause. Where it would become too long, the rest is left to be done beside the program.
@@ -210,8 +179,8 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
   // Counted from here: a machine that is slow to stop threads will be no faster the next time.
   const std::uint64_t deadline = pause_ns == 0 ? UINT64_MAX : os_monotonic_ns() + pause_ns;
   attempt = Attempt::kTooLong;
-  Incomplete problem = list_written(watched_locked(), false);
-  if (problem == Incomplete::kNo && (pause_ns == 0 || written_pages_ <= pause_ns / kPauseNsPerPage)) {
+  Incomplete problem = rereader_.list_locked();
+  if (problem == Incomplete::kNo && (pause_ns == 0 || rereader_.listed_ns() <= pause_ns)) {
     problem = collect_roots(job);
     if (problem == Incomplete::kNo && mark_last(job, deadline)) {
       attempt = Attempt::kFinished;
@@ -227,43 +196,8 @@ bool MarkCycle::mark_last(const Job& job, std::uint64_t deadline_ns) noexcept {
   marker_.leave_out(roots_.unreadable_heap());
   mark_roots(job);
   if (annotations_ != heap_.annotations()) mark_annotated(heap_.in_use_locked().bytes >> alloc::kPageShift);
-  reread_listed();
+  rereader_.reread();
   return marker_.drain_until(deadline_ns);
-}
-
-Incomplete MarkCycle::list_written(AddressRange range, bool protect_again) noexcept {
-  struct List {
-    MetaVector<AddressRange>& ranges;
-    std::size_t pages = 0;
-    bool fits = true;
-  } list{written_};
-  written_.clear();
-  const bool told = pagemap_.for_each_written_run(
-      range, protect_again,
-      [](AddressRange run, void* argument) {
-        List& to = *static_cast<List*>(argument);
-        to.pages += (run.end - run.begin) / alloc::kOsPageBytes;
-        to.fits = to.ranges.push_back(run) && to.fits;
-      },
-      &list);
-  written_pages_ = list.pages;
-  if (!told) return Incomplete::kWatchLost;
-  return list.fits ? Incomplete::kNo : Incomplete::kNoMemory;
-}
-
-void MarkCycle::reread_listed() noexcept {
-  for (const AddressRange& run : written_) marker_.reread(run);
-}
-
-// All that is in use now. Pages handed out later have not been protected, and so count as written.
-AddressRange MarkCycle::watched() noexcept {
-  const std::scoped_lock heap(heap_);
-  return watched_locked();
-}
-
-AddressRange MarkCycle::watched_locked() const noexcept {
-  const auto in_use = heap_.in_use_locked();
-  return {in_use.begin, in_use.begin + in_use.bytes};
 }
 
 Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict) noexcept {

@@ -7,8 +7,8 @@
 //   concurrent    stop - roots - resume             the first pause
 //                 mark                              beside the program, which moves pointers as it likes
 //                 protect, reread all black         piece by piece; what is written there afterwards is noted
-//                 reread what was written, repeat   until little is
 //                 search white objects
+//                 reread what was written, repeat   until little is (rereader.h)
 //                 stop - roots - reread the last written pages - mark - look again at the white ones - resume
 //
 // The second pause makes the verdict exact. A pointer that the program moved lies, when the world stands, in a root
@@ -23,8 +23,9 @@
 //
 // The pause is limited: when more pages were written than can be read in settings.pause_ns, or more has come into reach
 // than can be marked, the world goes on, the rest is done beside it, and it is stopped again. A program that writes too
-// fast for that is given more time, twice as much each few attempts, and in the end as much as it takes: the verdict
-// comes first. Roots outside the heap are read during pauses, whole.
+// fast for that is given twice the time, or four times, and in the end as much as it takes, after a few attempts or
+// when the last rounds of rereading show that less cannot be enough: the verdict comes first. Roots outside the heap
+// are read during pauses, whole.
 //
 // Concurrent marking is for heaps whose mark would be a pause worth avoiding, of processes that have somebody to pause,
 // on systems that can watch writes; Verdict::way tells which way was taken and why.
@@ -43,6 +44,7 @@
 #include "scan/orphans.h"
 #include "scan/pace.h"
 #include "scan/pagemap.h"
+#include "scan/rereader.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "scan/verdict.h"
@@ -73,7 +75,11 @@ class MarkCycle {
  public:
   // Without `surroundings`, a private heap: no other threads, no roots but the user's.
   MarkCycle(alloc::HeapView heap, UserRoots& user_roots, const Surroundings* surroundings) noexcept
-      : heap_(heap), marker_(heap), user_roots_(user_roots), surroundings_(surroundings) {}
+      : heap_(heap),
+        marker_(heap),
+        user_roots_(user_roots),
+        surroundings_(surroundings),
+        rereader_(heap, marker_, pagemap_) {}
 
   // Marks, and lists what was out of reach. `own` is the calling thread, `own_stack` the stack that this runs on.
   Incomplete run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer, AddressRange own_stack,
@@ -106,14 +112,10 @@ class MarkCycle {
   Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
   Incomplete run_concurrent(const Job& job, OrphanList& white) noexcept;
   Incomplete begin_concurrent(const Job& job) noexcept;
-  Incomplete drain_beside(const Job& job, Phase phase) noexcept;
-  Incomplete protect_and_reread(const Job& job) noexcept;
-  Incomplete reread_written(const Job& job) noexcept;
   enum class Attempt : std::uint8_t { kFinished, kTooLong, kOutgrown };
   Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
+  [[nodiscard]] std::uint64_t choose_pause_ns(const Job& job, unsigned attempts) const noexcept;
   bool mark_last(const Job& job, std::uint64_t deadline_ns) noexcept;
-  Incomplete list_written(AddressRange range, bool protect_again) noexcept;
-  void reread_listed() noexcept;
 
   Incomplete stop_world(const MarkSettings& settings, Verdict& verdict) noexcept;
   void resume_world(Verdict& verdict) noexcept;
@@ -121,8 +123,6 @@ class MarkCycle {
   void mark_annotated(std::size_t page_end) noexcept;
   void mark_roots(const Job& job) noexcept;
   bool mark_inherited(std::uint32_t before) noexcept;
-  [[nodiscard]] AddressRange watched() noexcept;
-  [[nodiscard]] AddressRange watched_locked() const noexcept;
 
   alloc::HeapView heap_;
   Marker marker_;
@@ -134,11 +134,11 @@ class MarkCycle {
   bool is_alone_ = false;  // no other thread could have to be stopped
   Pagemap pagemap_;        // open while the roots are collected, and during a concurrent mark
   WriteWatch watch_;
-  alloc::MetaVector<AddressRange> written_;
-  std::size_t written_pages_ = 0;
+  Rereader rereader_;
   std::uint64_t annotations_ = 0;  // made when they were last marked
   std::uint32_t stamp_ = 0;
   std::uint64_t stopped_at_ns_ = 0;
+  std::uint64_t first_pause_ns_ = 0;  // of this concurrent mark
 };
 
 }  // namespace arenascan::scan

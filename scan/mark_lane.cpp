@@ -95,7 +95,9 @@ bool points_into(Page* page, std::uint32_t index, std::uintptr_t word) noexcept 
 // object is white is as good as random, so nothing branches on it. A pointer to the beginning of a slot turns it grey
 // whatever its state: what holds no object is sorted out when its page is read, 64 slots at a time. One that is grey
 // already is added once more, which changes nothing and spares a second comparison.
-void MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
+template <bool kTell>
+std::uint64_t MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
+  std::uint64_t marked = 0;
   struct Slot {
     std::uintptr_t mark;
     std::uint32_t page;
@@ -124,6 +126,7 @@ void MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t count) noe
     }
     __builtin_prefetch(reinterpret_cast<const void*>(slot.mark), 1);
     found += entry.bits() != 0 ? 1 : 0;
+    if (kTell) marked |= std::uint64_t{entry.bits() != 0} << i;
   }
   const std::uint8_t grey = state_->epoch.grey();
   const std::uint8_t black = state_->epoch.black();
@@ -134,6 +137,32 @@ void MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t count) noe
     const bool is_new = mark.load(std::memory_order_relaxed) != black;
     mark.store(is_new ? grey : black, std::memory_order_relaxed);
     adder.add_if(is_new, slot.page, slot.index);
+  }
+  return marked;
+}
+
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void MarkLane::gather_unknown(std::uintptr_t begin,
+                                                                                    std::uintptr_t end,
+                                                                                    std::uintptr_t* known) noexcept {
+  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
+  const auto* const words = reinterpret_cast<const std::uintptr_t*>(begin);
+  const std::size_t count = (end - begin) / kWord;
+  std::uintptr_t differing[kBatch];
+  std::uint32_t places[kBatch];
+  for (std::size_t i = 0; i < count;) {
+    std::size_t found = 0;
+    for (; i < count && found < kBatch; ++i) {
+      const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
+      if (word == known[i]) continue;
+      known[i] = word;
+      differing[found] = word;
+      places[found] = static_cast<std::uint32_t>(i);
+      found += word - state_->window.begin < state_->window.bytes ? 1 : 0;
+    }
+    const std::uint64_t marked = look_up_batch<true>(differing, found);
+    for (std::size_t k = 0; k < found; ++k) {
+      if ((marked >> k & 1) == 0) known[places[k]] = 0;
+    }
   }
 }
 

@@ -69,6 +69,9 @@ class MarkLane {
 
   // Gathers the words of a range that could point into the heap.
   void gather(std::uintptr_t begin, std::uintptr_t end) noexcept;
+  // Of a range that begins with a whole word: looks up the words that differ from what is `known` of them, one by one
+  // (known_words.h), and knows them then.
+  void gather_unknown(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t* known) noexcept;
   // ... of these black objects.
   Count read(const Group& group) noexcept;
 
@@ -104,7 +107,8 @@ class MarkLane {
 
   void look_up() noexcept;
   void look_up_all(const std::uintptr_t* words, std::size_t count) noexcept;
-  void look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept;
+  template <bool kTell = false>
+  std::uint64_t look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept;
   std::size_t keep_own() noexcept;
   void send_all(std::size_t lane) noexcept;
   bool receive() noexcept;

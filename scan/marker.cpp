@@ -14,10 +14,18 @@ using alloc::Page;
 
 static_assert(kMostLanes == kMostHelpers + 1);
 
+namespace {
+
+// Copies may take a sixteenth of the heap's size.
+constexpr std::size_t kPagesForCopy = 16;
+
+}  // namespace
+
 bool Marker::begin_locked() noexcept {
   state_.unreadable = {};
   lanes_used_ = 1;
   state_.reached_in.clear();
+  known_.clear();
   for (MarkLane& lane : lanes_) lane.begin(state_);
   if (!extend_locked()) return false;
   if (state_.epoch.advance()) {
@@ -38,6 +46,7 @@ bool Marker::extend_locked() noexcept {
     return false;
   }
   state_.window = {range.begin, bytes};
+  known_.clear();  // of words that pointed nowhere then
   return true;
 }
 
@@ -102,25 +111,76 @@ namespace {
 
 std::size_t bytes_of(const Page& page) noexcept { return page.page_count * alloc::kPageBytes; }
 
+// Into the second cache: it is more than the first can wait for.
+void fetch_os_page(const void* page) noexcept {
+  constexpr std::size_t kLineBytes = 64;
+  for (std::size_t at = 0; at < alloc::kOsPageBytes; at += kLineBytes) {
+    __builtin_prefetch(static_cast<const char*>(page) + at, 0, 2);
+  }
+}
+
 }  // namespace
 
-void Marker::reread(AddressRange written) noexcept {
+void Marker::reread(AddressRange written, Time time) noexcept {
   const std::uintptr_t end = std::min(written.end, state_.window.begin + state_.window.bytes);
   for (std::uintptr_t at = std::max(written.begin, state_.window.begin); at < end;) {
-    const std::uintptr_t next = std::min(end, (at | (alloc::kPageBytes - 1)) + 1);
-    if (const Page* const page = state_.heap.page_of(at)) reread_part(*page, {at, next});
+    const std::uintptr_t next = std::min(end, (at | (alloc::kOsPageBytes - 1)) + 1);
+    if (const Page* const page = state_.heap.page_of(at)) {
+      std::uintptr_t* known = known_.find(at);
+      if (known == nullptr && time == Time::kToSpare && is_worth_knowing(at)) {
+        known = known_.add(at, (page_end() << alloc::kPageShift) / alloc::kOsPageBytes / kPagesForCopy);
+      }
+      reread_part(*page, {at, next}, known);
+    }
     at = next;
   }
 }
 
-void Marker::reread_part(const Page& page, AddressRange part) noexcept {
-  const std::uint32_t last = std::min(page.index_of(part.end - 1), page.capacity - 1);
-  for (std::uint32_t index = page.index_of(part.begin); index <= last; ++index) {
+bool Marker::is_worth_knowing(std::uintptr_t os_page) noexcept {
+  constexpr std::size_t kWords = alloc::kOsPageBytes / sizeof(std::uintptr_t);
+  std::uintptr_t found[kWords + kFilterSlack];
+  if (!state_.unreadable.empty()) return false;
+  return filter_words(reinterpret_cast<const std::uintptr_t*>(os_page), kWords, state_.window, found) >= many_pointers_;
+}
+
+void Marker::fetch_objects_at(std::uintptr_t os_page) const noexcept {
+  const Page* const page = state_.heap.page_of(os_page);
+  if (page == nullptr) return;
+  const std::uint32_t index = page->index_of(os_page);
+  __builtin_prefetch(page->states() + index);
+  __builtin_prefetch(page->marks() + index);
+  __builtin_prefetch(page->records + index);
+  if (const std::uintptr_t* const known = known_.find(os_page)) fetch_os_page(known);
+  fetch_os_page(reinterpret_cast<const void*>(os_page));
+}
+
+void Marker::reread_part(const Page& page, AddressRange part, std::uintptr_t* known) noexcept {
+  const std::uint32_t begin = page.index_of(part.begin);
+  const std::uint32_t end = std::min(page.index_of(part.end - 1) + 1, page.capacity);
+  if (known == nullptr && page.slot_bytes <= kSmallSlotBytes) {
+    reread_slots(page, begin, end);
+    return;
+  }
+  for (std::uint32_t index = begin; index < end; ++index) {
     const Object object{const_cast<Page*>(&page), index};
     if (!is_black(page, index) || !MarkLane::is_read(object)) continue;
-    const std::uintptr_t begin = std::max(object.address(), part.begin);
-    const std::uintptr_t end = std::min(object.address() + object.bytes(), part.end);
-    if (begin < end) first().gather(begin, end);
+    const std::uintptr_t first_byte = std::max(object.address(), part.begin);
+    const std::uintptr_t last_byte = std::min(object.address() + object.bytes(), part.end);
+    if (first_byte >= last_byte) continue;
+    if (known == nullptr || !state_.unreadable.empty()) {
+      first().gather(first_byte, last_byte);
+    } else {
+      first().gather_unknown(first_byte, last_byte, known + (first_byte - part.begin) / sizeof(*known));
+    }
+  }
+}
+
+void Marker::reread_slots(const Page& page, std::uint32_t begin, std::uint32_t end) noexcept {
+  for (std::uint32_t slot = begin & ~(GreyPages::kGroupSlots - 1); slot < end; slot += GreyPages::kGroupSlots) {
+    std::uint64_t objects = objects_with_mark(page, slot, state_.epoch.black());
+    if (slot < begin) objects &= ~std::uint64_t{0} << (begin - slot);
+    if (end - slot < GreyPages::kGroupSlots) objects &= (std::uint64_t{1} << (end - slot)) - 1;
+    if (objects != 0) first().read({const_cast<Page*>(&page), objects, slot});
   }
 }
 
@@ -134,10 +194,7 @@ void Marker::reread_all(AddressRange piece) noexcept {
   }
   state_.heap.for_each_page(begin, end, HeapView::fetch_states_and_marks, [&](Page& page) {
     if (page.base + bytes_of(page) > piece.end) return reread_part(page, {page.base, piece.end});
-    for (std::uint32_t slot = 0; slot < page.capacity; slot += GreyPages::kGroupSlots) {
-      const MarkLane::Group group{&page, objects_with_mark(page, slot, state_.epoch.black()), slot};
-      if (group.objects != 0) first().read(group);
-    }
+    reread_slots(page, 0, page.capacity);
   });
 }
 

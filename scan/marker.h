@@ -39,6 +39,7 @@
 #include "scan/color.h"
 #include "scan/exchange.h"
 #include "scan/helpers.h"
+#include "scan/known_words.h"
 #include "scan/mark_lane.h"
 #include "scan/verdict.h"
 
@@ -73,7 +74,17 @@ class Marker {
   // Ends the threads of other lanes. To be called before any thread of the process is stopped or counted.
   void dismiss_helpers() noexcept { helpers_.dismiss(); }
 
-  void reread(AddressRange written) noexcept;
+  // The mark is over: memory that is good for no other is given back.
+  void forget_known() noexcept { known_.clear(); }
+
+  // With time to spare, copies of pages with many pointers are made, which makes rereading them cheap (known_words.h).
+  static constexpr std::size_t kManyPointers = 64;  // of 512 words
+  void set_many_pointers(std::size_t least) noexcept { many_pointers_ = least; }
+  enum class Time : std::uint8_t { kShort, kToSpare };
+  void reread(AddressRange written, Time time = Time::kShort) noexcept;
+  // Ask for what a reread there will need first, the second one some time after the first.
+  void fetch_page(std::uintptr_t os_page) const noexcept { __builtin_prefetch(state_.heap.page_of(os_page)); }
+  void fetch_objects_at(std::uintptr_t os_page) const noexcept;
   void reread_all(AddressRange piece) noexcept;  // whole 64 KiB pages
 
   // The heap may grow while the mark runs. A mark knows of more than there was when it began; pointers to what lies
@@ -118,7 +129,9 @@ class Marker {
   static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
   MarkLane& first() noexcept { return lanes_[0]; }
   bool share(std::uint64_t deadline_ns) noexcept;
-  void reread_part(const alloc::Page& page, AddressRange part) noexcept;
+  void reread_part(const alloc::Page& page, AddressRange part, std::uintptr_t* known = nullptr) noexcept;
+  void reread_slots(const alloc::Page& page, std::uint32_t begin, std::uint32_t end) noexcept;
+  [[nodiscard]] bool is_worth_knowing(std::uintptr_t os_page) noexcept;
   [[nodiscard]] bool is_black(const alloc::Page& page, std::uint32_t index) const noexcept {
     return page.marks()[index].load(std::memory_order_relaxed) == state_.epoch.black() &&
            alloc::state::is_allocated(page.states()[index].load(std::memory_order_acquire));
@@ -131,6 +144,8 @@ class Marker {
   std::size_t lanes_used_ = 1;
   Exchange exchange_;
   Helpers helpers_;
+  KnownWords known_;  // of this mark
+  std::size_t many_pointers_ = kManyPointers;
 };
 
 // The words are read while other code may be writing them, and belong to nobody's object as far as the language can

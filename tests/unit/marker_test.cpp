@@ -9,7 +9,9 @@
 
 #include "alloc/heap.h"
 #include "alloc/meta_alloc.h"
+#include "alloc/os.h"
 #include "scan/marker.h"
+#include "tests/unit/random.h"
 
 using namespace arenascan;
 
@@ -137,4 +139,60 @@ TEST_CASE_FIXTURE(Fixture, "a mark needs no memory once it has begun, and says s
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
+}
+
+// The word is the same each time it is read; what it points into came into being between two readings.
+TEST_CASE_FIXTURE(Fixture, "a word that led nowhere is looked up again, though it has not changed") {
+  void** holder = allocate(16 << 10);
+  void** const victim = allocate(400);
+  void* const inside = victim + 7;
+  heap.release(*cache, victim);
+  holder[5] = inside;
+  marker.set_many_pointers(1);
+  CHECK(reached_from(reinterpret_cast<void**>(&holder)) == 1);
+
+  const std::uintptr_t os_page = reinterpret_cast<std::uintptr_t>(holder) & ~(alloc::kOsPageBytes - 1);
+  const scan::AddressRange written{os_page, os_page + alloc::kOsPageBytes};
+  marker.reread(written, scan::Marker::Time::kToSpare);
+  marker.drain();
+  std::vector<void**> born;
+  while (born.empty() || born.back() != victim) born.push_back(allocate(400));
+  alloc::Object object;
+  REQUIRE(alloc::HeapView(heap).find(reinterpret_cast<std::uintptr_t>(inside), object));
+  CHECK(object.mark().load() != marker.epoch().black());
+  marker.reread(written);
+  marker.drain();
+  CHECK(object.mark().load() == marker.epoch().black());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a mark that lanes share is whole, also when it is cut short again and again") {
+  test::Random random(5);
+  constexpr std::size_t kNodes = 60'000;
+  std::vector<void**> nodes(kNodes);
+  for (std::size_t i = 0; i < kNodes; ++i) {
+    nodes[i] = allocate(32 + random.below(200));
+    if (i == 0) continue;
+    // A tree, so that each node is reached by one way only; and a pointer back to anywhere.
+    void** const parent = nodes[random.below(i)];
+    nodes[i][0] = parent[1];
+    parent[1] = nodes[i];
+    nodes[i][2] = nodes[random.below(i)];
+  }
+  void* root = nodes[0];
+  const auto begin = reinterpret_cast<std::uintptr_t>(&root);
+  alloc::HeapView view(heap);
+  for (std::size_t lanes = 2; lanes <= scan::kMostLanes; ++lanes) {
+    for (int round = 0; round < 10; ++round) {
+      marker.set_lanes(lanes, 1);
+      view.lock();
+      REQUIRE(marker.begin_locked());
+      view.unlock();
+      marker.mark_range({begin, begin + sizeof(void*)});
+      while (!marker.drain_until(alloc::os_monotonic_ns() + random.below(200'000))) {
+      }
+      REQUIRE(marker.lanes_used() == lanes);
+      REQUIRE(marker.reached().objects == kNodes);
+    }
+  }
+  marker.dismiss_helpers();
 }

@@ -6,7 +6,9 @@
 //                were written since the protection are told to it, as mark_cycle.h has it. At the end whatever the
 //                verifier reaches is black, and what was lost before the mark began is white.
 //
-//   shared       the same two, while up to eight lanes share what there is, from the first page on
+//   copied       the same with copies of the pages that are reread
+//   shared       the stopped and the plain one beside, while up to eight lanes share what there is, from the first page
+//   on
 //
 // ARENA_MODEL_GRAPHS sets the number of heaps.
 #include <doctest/doctest.h>
@@ -39,6 +41,9 @@ class World {
     heap_.destroy();
   }
 
+  // From the first pointer on.
+  void copy_pages() { marker_.set_many_pointers(1); }
+
   void share() { marker_.set_lanes(2 + random_.below(scan::kMostLanes - 1), 1); }
 
   void mark_stopped() {
@@ -65,7 +70,7 @@ class World {
     protect_and_reread();
     mutate(random_.below(6));
     drain_beside();
-    for (std::uint64_t round = random_.below(3); round > 0; --round) {
+    for (std::uint64_t round = random_.below(5); round > 0; --round) {
       reread_written();
       drain_beside();
     }
@@ -125,7 +130,8 @@ class World {
   void reread_written() {
     const std::set<std::uintptr_t> pages = std::move(written_);
     written_.clear();
-    for (const std::uintptr_t page : pages) marker_.reread({page, page + kOsPage});
+    const auto time = random_.one_in(2) ? scan::Marker::Time::kShort : scan::Marker::Time::kToSpare;
+    for (const std::uintptr_t page : pages) marker_.reread({page, page + kOsPage}, time);
   }
 
   [[nodiscard]] bool is_black(const Live& live) const {
@@ -267,6 +273,13 @@ void run(Mark&& mark) {
 
 TEST_CASE("a mark of a heap that stands still agrees with the verifier") {
   run([](World& world) { world.mark_stopped(); });
+}
+
+TEST_CASE("a mark beside a program, with copies of what is reread, agrees with the verifier") {
+  run([](World& world) {
+    world.copy_pages();
+    world.mark_beside();
+  });
 }
 
 TEST_CASE("a mark that lanes share agrees with the verifier") {

@@ -1,0 +1,128 @@
+#include "scan/rereader.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "alloc/os.h"
+
+namespace arenascan::scan {
+
+namespace {
+
+// Protected and reread at a time: on average a page is protected, and dear to write to, half as long as it takes to
+// read all.
+constexpr std::uintptr_t kPieceBytes = std::uintptr_t{2} << 20;
+
+constexpr unsigned kMostRounds = 12;
+constexpr std::size_t kFewPages = 64;
+
+// A piece is hot when so many times as much is written to it as to most.
+constexpr std::size_t kHot = 4;
+
+// Runs of pages that are asked for from memory before their turn.
+constexpr std::size_t kFar = 8;
+constexpr std::size_t kNear = 4;
+
+}  // namespace
+
+Incomplete Rereader::drain(Pace& pace, Phase phase) noexcept {
+  while (!marker_.drain_until(alloc::os_monotonic_ns() + Pace::kPieceNs)) {
+    if (!pace.go_on(phase, marker_.reached())) return Incomplete::kCancelled;
+  }
+  return Incomplete::kNo;
+}
+
+Incomplete Rereader::begin(Pace& pace) noexcept {
+  const AddressRange all = watched();
+  for (std::uintptr_t at = all.begin; at < all.end; at += kPieceBytes) {
+    const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
+    if (!pagemap_.protect(piece)) return Incomplete::kWatchLost;
+    marker_.reread_all(piece);
+    if (!pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
+  }
+  return drain(pace, Phase::kReread);
+}
+
+Incomplete Rereader::catch_up(Pace& pace) noexcept {
+  by_piece_.clear();
+  if (const Incomplete problem = visit_until_settled(Visit::kAll, pace); problem != Incomplete::kNo) return problem;
+  return visit_until_settled(Visit::kHot, pace);
+}
+
+Incomplete Rereader::visit_until_settled(Visit which, Pace& pace) noexcept {
+  std::size_t before = SIZE_MAX;
+  for (unsigned round = 0; round < kMostRounds && (round == 0 || expected_pages_ > kFewPages); ++round) {
+    std::size_t pages = 0;
+    Incomplete problem = visit(which, pace, pages);
+    if (problem == Incomplete::kNo) problem = drain(pace, Phase::kReread);
+    if (problem != Incomplete::kNo) return problem;
+    if (pages >= before - before / 8) break;
+    before = pages;
+  }
+  return Incomplete::kNo;
+}
+
+Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept {
+  const AddressRange all = watched();
+  const std::size_t pieces = (all.end - all.begin + kPieceBytes - 1) / kPieceBytes;
+  if (!by_piece_.resize(pieces)) return Incomplete::kNoMemory;
+  const std::size_t sum = expected_pages_;
+  expected_pages_ = 0;
+  for (std::size_t i = 0; i < pieces; ++i) {
+    if (which == Visit::kAll || by_piece_[i] * pieces > kHot * sum) {
+      const std::uintptr_t at = all.begin + i * kPieceBytes;
+      if (const Incomplete problem = list({at, std::min(all.end, at + kPieceBytes)}, true);
+          problem != Incomplete::kNo) {
+        return problem;
+      }
+      reread(Marker::Time::kToSpare);
+      by_piece_[i] = static_cast<std::uint32_t>(pages_);
+      pages += pages_;
+      if (pages_ != 0 && !pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
+    }
+    expected_pages_ += by_piece_[i];
+  }
+  return Incomplete::kNo;
+}
+
+Incomplete Rereader::list_locked() noexcept {
+  const auto in_use = heap_.in_use_locked();
+  return list({in_use.begin, in_use.begin + in_use.bytes}, false);
+}
+
+Incomplete Rereader::list(AddressRange range, bool protect_again) noexcept {
+  struct List {
+    alloc::MetaVector<AddressRange>& ranges;
+    std::size_t pages = 0;
+    bool fits = true;
+  } list{written_};
+  written_.clear();
+  const bool told = pagemap_.for_each_written_run(
+      range, protect_again,
+      [](AddressRange run, void* argument) {
+        List& to = *static_cast<List*>(argument);
+        to.pages += (run.end - run.begin) / alloc::kOsPageBytes;
+        to.fits = to.ranges.push_back(run) && to.fits;
+      },
+      &list);
+  pages_ = list.pages;
+  if (!told) return Incomplete::kWatchLost;
+  return list.fits ? Incomplete::kNo : Incomplete::kNoMemory;
+}
+
+void Rereader::reread(Marker::Time time) noexcept {
+  for (std::size_t i = 0; i < written_.size(); ++i) {
+    if (i + kFar < written_.size()) marker_.fetch_page(written_[i + kFar].begin);
+    if (i + kNear < written_.size()) marker_.fetch_objects_at(written_[i + kNear].begin);
+    marker_.reread(written_[i], time);
+  }
+}
+
+// All that is in use now. Pages handed out later have not been protected, and so count as written.
+AddressRange Rereader::watched() noexcept {
+  const std::scoped_lock heap(heap_);
+  const auto in_use = heap_.in_use_locked();
+  return {in_use.begin, in_use.begin + in_use.bytes};
+}
+
+}  // namespace arenascan::scan
