@@ -41,6 +41,7 @@ Node* make(Node* next, Node* cross) {
 constexpr std::size_t kHeld = 300'000;
 constexpr std::size_t kCycles = 100;
 constexpr std::size_t kNodesOfCycle = 10;
+constexpr std::size_t kFew = 4;
 [[gnu::noinline]] void build() {
   constexpr std::size_t kChains = 5'000;
   g_heads.resize(kChains);
@@ -95,7 +96,8 @@ void scan_all() {
       CHECK(shared.leaked.bytes == alone.leaked.bytes);
       CHECK(shared.direct.objects == alone.direct.objects);
       CHECK(shared.seen.objects == shared.reached.objects + shared.orphans.objects);
-      if (shared.concurrent == 0) CHECK(shared.reached.objects == alone.reached.objects);
+      // But for what the C library allocates and frees for its threads.
+      if (shared.concurrent == 0) CHECK(shared.reached.objects - alone.reached.objects + kFew <= 2 * kFew);
       CHECK(count_threads() == threads);
     }
   }
