@@ -254,8 +254,8 @@ class World {
 
 // A world for many marks, emptied now and then by beginning a new one.
 template <typename Mark>
-void run(Mark&& mark) {
-  const std::uint64_t heaps = test::length_from("ARENA_MODEL_GRAPHS", 3'000);
+void run(std::uint64_t one_in, Mark&& mark) {
+  const std::uint64_t heaps = test::length_from("ARENA_MODEL_GRAPHS", 3'000) / one_in;
   constexpr std::uint64_t kMarksEach = 40;
   for (std::uint64_t done = 0, seed = 1; done < heaps; ++seed) {
     CAPTURE(seed);
@@ -272,30 +272,30 @@ void run(Mark&& mark) {
 }  // namespace
 
 TEST_CASE("a mark of a heap that stands still agrees with the verifier") {
-  run([](World& world) { world.mark_stopped(); });
+  run(1, [](World& world) { world.mark_stopped(); });
 }
 
 TEST_CASE("a mark beside a program, with copies of what is reread, agrees with the verifier") {
-  run([](World& world) {
+  run(1, [](World& world) {
     world.copy_pages();
     world.mark_beside();
   });
 }
 
 TEST_CASE("a mark that lanes share agrees with the verifier") {
-  run([](World& world) {
+  run(4, [](World& world) {  // threads take their time
     world.share();
     world.mark_stopped();
   });
 }
 
 TEST_CASE("a mark that lanes share beside a program agrees with the verifier") {
-  run([](World& world) {
+  run(4, [](World& world) {  // threads take their time
     world.share();
     world.mark_beside();
   });
 }
 
 TEST_CASE("a mark beside a program that moves pointers agrees with the verifier") {
-  run([](World& world) { world.mark_beside(); });
+  run(1, [](World& world) { world.mark_beside(); });
 }
