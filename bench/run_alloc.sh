@@ -175,7 +175,8 @@ measure_shapes
 measure_rss
 measure_micro
 medians | table
-medians | awk -v peers="${peers[*]}" -f "$here/plot_alloc.awk" >"$output.svg"
+medians | awk -v peers="${peers[*]}" -v base=mimalloc -v measure=ns \
+  -v title='Allocation and free, time against mimalloc (1x); last group: peak RSS' -f "$here/plot.awk" >"$output.svg"
 printf '\nMedians of %s rounds (live: %s); heaptrack does a %sth of the work. Time: the %s'"'"'s. Load before: %s, after: %s, processors: %s.\n' \
   "$rounds" "$rss_rounds" "$heaptrack_part" "$clock" "$began" "$(cut -d' ' -f1-3 /proc/loadavg)" "$(nproc)"
 echo "Plot: $output.svg"

@@ -2,20 +2,21 @@
 # run_scan.sh BUILD_DIR [quick|smoke]: whole leak checks by arenascan, LeakSanitizer, bdwgc and Valgrind: a table; then what is asked of this library alone.
 #
 # The same sources, compiled for each collector (collector.h); collectors take turns within a round, figures are medians of
-# the rounds, each of which is a program's median of seven checks. quick: fewer rounds and shapes. smoke: one tiny round, to
-# see that the script works. A collector that is not installed has a dash. Writes BUILD_DIR/bench/scan.tsv (every answer).
+# the rounds, each of which is a program's median of seven checks. arenascan marks with one thread, shared as by default.
+# quick: fewer rounds and shapes. smoke: one tiny round, to see that the script works. A collector that is not installed has a
+# dash. Writes BUILD_DIR/bench/scan.tsv (every answer) and scan.svg; smoke writes scan_smoke.*.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 output=$build/bench/scan
-collectors=(arenascan lsan bdwgc valgrind)
+collectors=(arenascan shared lsan bdwgc valgrind)
 rounds=5 pause_scans=200 pause_objects=2600000 loops_arguments=
 shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'hash 20000000' 'tree 2600000' 'tiny 2600000' 'vectors 2600000' 'lists 2600000'
   'buffers 2600000' 'large 2600000')
 case ${2:-full} in
   full) ;;
   quick) rounds=3 pause_scans=20 shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'tree 2600000' 'lists 2600000') ;;
-  smoke) rounds=1 pause_scans=3 pause_objects=40000 loops_arguments=--smoke shapes=('hash 1000') output=$build/bench/scan_smoke collectors=(arenascan lsan) ;;
+  smoke) rounds=1 pause_scans=3 pause_objects=40000 loops_arguments=--smoke shapes=('hash 1000') output=$build/bench/scan_smoke collectors=(arenascan shared lsan) ;;
   *) echo "usage: run_scan.sh BUILD_DIR [quick|smoke]" >&2; exit 2 ;;
 esac
 mkdir -p "$build/bench/collectors"
@@ -26,7 +27,7 @@ export ARENASCAN_OPTIONS=at_exit=0 LSAN_OPTIONS=detect_leaks=1:report_objects=0
 # Compiled when the sources have changed. Without its compiler or library a collector is left out.
 program_of() { # COLLECTOR NAME
   local program=$build/bench/collectors/$1_$2 flags=(-std=c++20 -O2 -g -DNDEBUG -pthread)
-  [ "$1" = arenascan ] && { echo "$build/bench/bench_$2"; return; }
+  [ "$1" = arenascan ] || [ "$1" = shared ] && { echo "$build/bench/bench_$2"; return; }
   if [ ! "$program" -nt "$here/$2.cpp" ] || [ ! "$program" -nt "$here/heap_shapes.h" ] || [ ! "$program" -nt "$here/collector.h" ] || [ ! "$program" -nt "$here/clock.h" ]; then
     case $1 in
       lsan) command -v clang++-14 >/dev/null && clang++-14 "${flags[@]}" -DBENCH_COLLECTOR_LSAN -fsanitize=leak "$here/$2.cpp" -o "$program" ;;
@@ -46,6 +47,7 @@ check() { # COLLECTOR SHAPE OBJECTS: milliseconds
     [ "$3" -le 100000 ] || return 0 # minutes for each round
     with=(valgrind --quiet --leak-check=summary --log-file=/dev/null)
   fi
+  [ "$1" != arenascan ] || with=(env ARENASCAN_OPTIONS="$ARENASCAN_OPTIONS:markers=1")
   "${with[@]}" "$program" "$2" "$3" 2>/dev/null || echo "run_scan.sh: $2 $3 failed under $1" >>"$output.failed"
 }
 
@@ -58,27 +60,39 @@ for shape in "${shapes[@]}"; do
     done
   done
 done
-sort -t"$(printf '\t')" -k1,1 -k2,2 -k3,3g "$output.tsv" | awk -F'\t' -v order="$(printf '%s;' "${shapes[@]}")" -v names="${collectors[*]}" '
-  $3 != "" { key = $1 FS $2; value[key, ++count[key]] = $3 }
-  END {
+medians() { # ms, shape, collector, median; shapes in their order
+  sort -t"$(printf '\t')" -k1,1 -k2,2 -k3,3g "$output.tsv" | awk -F'\t' -v OFS='\t' -v order="$(printf '%s;' "${shapes[@]}")" -v names="${collectors[*]}" '
+    $3 != "" { key = $1 FS $2; value[key, ++count[key]] = $3 }
+    END {
+      n = split(names, name, " ")
+      rows = split(order, row, ";") - 1
+      for (r = 1; r <= rows; ++r)
+        for (c = 1; c <= n; ++c) {
+          key = row[r] FS name[c]
+          if (count[key]) print "ms", row[r], name[c], value[key, int((count[key] + 1) / 2)]
+        }
+    }'
+}
+medians | awk -F'\t' -v names="${collectors[*]}" '
+  BEGIN {
     n = split(names, name, " ")
     printf "%-18s", "milliseconds; times"
     for (c = 1; c <= n; ++c) printf " %18s", name[c]
     printf "\n"
-    rows = split(order, row, ";") - 1
+  }
+  { if (!($2 in seen)) row[++rows] = $2; seen[$2] = 1; value[$2, $3] = $4 }
+  END {
     for (r = 1; r <= rows; ++r) {
       printf "%-18s", row[r]
-      own = row[r] FS "arenascan"
-      base = value[own, int((count[own] + 1) / 2)]
       for (c = 1; c <= n; ++c) {
-        key = row[r] FS name[c]
-        if (!count[key]) { printf " %18s", "-"; continue }
-        median = value[key, int((count[key] + 1) / 2)]
-        printf " %10.2f %6.1fx", median, median / base
+        if ((row[r], name[c]) in value) printf " %10.2f %6.2fx", value[row[r], name[c]], value[row[r], name[c]] / value[row[r], "arenascan"]
+        else printf " %18s", "-"
       }
       printf "\n"
     }
   }'
+medians | awk -v peers="${collectors[*]}" -v base=arenascan -v measure=ms \
+  -v title='Whole leak checks, time against ours with one marker (1x), by shape and objects' -f "$here/plot.awk" >"$output.svg"
 
 echo
 # shellcheck disable=SC2086
