@@ -135,8 +135,9 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   Attempt last = Attempt::kTooLong;
   for (unsigned attempts = 0; problem == Incomplete::kNo && last != Attempt::kFinished; ++attempts) {
     if (last == Attempt::kOutgrown) problem = rereader_.begin(job.pace);
-    roots_.rehearse(pagemap_);
     if (problem == Incomplete::kNo) problem = rereader_.catch_up(job.pace);
+    roots_.rehearse(pagemap_);
+    if (problem == Incomplete::kNo) problem = rereader_.catch_up_hot(job.pace);
     if (problem == Incomplete::kNo) problem = try_to_finish(job, choose_pause_ns(job, attempts), white, last);
     if (problem == Incomplete::kNo && last != Attempt::kFinished) problem = rereader_.drain(job.pace, Phase::kReread);
   }

@@ -45,9 +45,10 @@ Incomplete Rereader::begin(Pace& pace) noexcept {
 
 Incomplete Rereader::catch_up(Pace& pace) noexcept {
   by_piece_.clear();
-  if (const Incomplete problem = visit_until_settled(Visit::kAll, pace); problem != Incomplete::kNo) return problem;
-  return visit_until_settled(Visit::kHot, pace);
+  return visit_until_settled(Visit::kAll, pace);
 }
+
+Incomplete Rereader::catch_up_hot(Pace& pace) noexcept { return visit_until_settled(Visit::kHot, pace); }
 
 Incomplete Rereader::visit_until_settled(Visit which, Pace& pace) noexcept {
   std::size_t before = SIZE_MAX;

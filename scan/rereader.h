@@ -2,7 +2,7 @@
 // enough for it.
 //
 //     begin()       protects the heap piece by piece, and rereads all that is black there
-//     catch_up()    rounds: lists what was written, protects it again, rereads it; then hot pieces again
+//     catch_up()    rounds: lists what was written, protects it again, rereads it; then catch_up_hot()
 //     -- pause --   list(), reread(): what was written since the last round
 //
 // A page that is written waits for the pause, unless a round comes by first. While a round goes through the heap others
@@ -34,6 +34,8 @@ class Rereader {
   // Each returns kWatchLost when writes can no longer be watched, or what stopped it. The world runs.
   Incomplete begin(Pace& pace) noexcept;
   Incomplete catch_up(Pace& pace) noexcept;
+  // The hot pieces once more: short enough for what the pause needs to stay in the caches.
+  Incomplete catch_up_hot(Pace& pace) noexcept;
   // Marks on until nothing is grey.
   Incomplete drain(Pace& pace, Phase phase) noexcept;
 
