@@ -129,11 +129,15 @@ bool Helpers::begin_thread(Helper& helper) noexcept {
   return made > 0;
 }
 
-// The id is cleared when the thread has left its stack. A moment later the kernel no longer counts it.
+// The id is cleared when the thread has left its stack. A moment later the kernel no longer counts it; not for ever,
+// since its number may be another thread's by then.
 void Helpers::join_thread(Helper& helper) noexcept {
   const alloc::ErrnoKeeper keep_errno;
   while (const std::uint32_t id = helper.id.load(std::memory_order_acquire)) wait_while(helper.id, id);
-  while (syscall(SYS_tgkill, alloc::os_process_id(), helper.thread, 0) == 0) sched_yield();
+  constexpr int kMostLooks = 1000;
+  for (int i = 0; i < kMostLooks && syscall(SYS_tgkill, alloc::os_process_id(), helper.thread, 0) == 0; ++i) {
+    sched_yield();
+  }
 }
 
 #endif
