@@ -1,10 +1,13 @@
 // However many threads mark together, the verdict is the same, and none of them is left: of a heap of all sizes, with
-// lists, cycles and large blocks, in both ways, while other threads come and go.
+// lists, cycles and large blocks, in both ways, alone and beside another thread. The program's signals are not theirs.
 #include <arenascan/arena.h>
 #include <dirent.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +24,14 @@ struct Node {
 };
 
 std::vector<Node*> g_heads;
+std::atomic<pid_t> g_own[2];
+std::atomic<int> g_alarms{0};
+std::atomic<int> g_foreign_alarms{0};
+
+void on_alarm(int) {
+  const pid_t thread = gettid();
+  ++(thread == g_own[0] || thread == g_own[1] ? g_alarms : g_foreign_alarms);
+}
 std::atomic<bool> g_done{false};
 
 std::uint64_t next_random() {
@@ -106,15 +117,25 @@ void scan_all() {
 }  // namespace
 
 int main() {
+  g_own[0] = gettid();
+  struct sigaction action {};
+  action.sa_handler = on_alarm;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGALRM, &action, nullptr);
+  const itimerval each_millisecond{{0, 1000}, {0, 1000}};
+  setitimer(ITIMER_REAL, &each_millisecond, nullptr);
   build();
   scrub_stack();
   scan_all();
   std::thread waiter([] {
+    g_own[1] = gettid();
     while (!g_done.load(std::memory_order_relaxed)) std::this_thread::yield();
   });
   scan_all();
   g_done = true;
   waiter.join();
+  CHECK(g_alarms > 0);
+  CHECK(g_foreign_alarms == 0);
 
   arena_scan_options wrong{};
   wrong.size = sizeof(wrong);
