@@ -24,14 +24,11 @@ struct Node {
 };
 
 std::vector<Node*> g_heads;
-std::atomic<pid_t> g_own[2];
+pid_t g_main;
 std::atomic<int> g_alarms{0};
 std::atomic<int> g_foreign_alarms{0};
 
-void on_alarm(int) {
-  const pid_t thread = gettid();
-  ++(thread == g_own[0] || thread == g_own[1] ? g_alarms : g_foreign_alarms);
-}
+void on_alarm(int) { ++(gettid() == g_main ? g_alarms : g_foreign_alarms); }
 std::atomic<bool> g_done{false};
 
 std::uint64_t next_random() {
@@ -117,7 +114,7 @@ void scan_all() {
 }  // namespace
 
 int main() {
-  g_own[0] = gettid();
+  g_main = gettid();
   struct sigaction action {};
   action.sa_handler = on_alarm;
   action.sa_flags = SA_RESTART;
@@ -127,10 +124,14 @@ int main() {
   build();
   scrub_stack();
   scan_all();
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  pthread_sigmask(SIG_BLOCK, &alarm, nullptr);
   std::thread waiter([] {
-    g_own[1] = gettid();
     while (!g_done.load(std::memory_order_relaxed)) std::this_thread::yield();
   });
+  pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr);
   scan_all();
   g_done = true;
   waiter.join();
