@@ -62,7 +62,7 @@ bool Exchange::all_empty() const noexcept {
   return true;
 }
 
-bool Exchange::park(std::size_t self, std::uint64_t deadline_ns) noexcept {
+bool Exchange::park(std::size_t self, const Until* until) noexcept {
   const std::uint64_t began = alloc::os_monotonic_ns();
   parked_.fetch_add(1, std::memory_order_acq_rel);
   while (!has_ended()) {
@@ -74,7 +74,7 @@ bool Exchange::park(std::size_t self, std::uint64_t deadline_ns) noexcept {
     const bool all_parked = static_cast<std::uint32_t>(before) == lanes_;
     if (all_parked && all_empty() && parked_.load(std::memory_order_acquire) == before) end();
     const std::uint64_t now = alloc::os_monotonic_ns();
-    if (now - began >= kScarceNs || now >= deadline_ns) end();
+    if (now - began >= kScarceNs || (until != nullptr && (*until)())) end();
     if (now - began < kSpinNs) {
       __builtin_ia32_pause();
     } else {

@@ -29,6 +29,13 @@ namespace arenascan::scan {
 
 inline constexpr std::size_t kMostLanes = 8;
 
+// When to stop for a while: asked now and then, by one thread; a question takes some 30 ns.
+struct Until {
+  bool (*is_over)(void* argument);
+  void* argument;
+  [[nodiscard]] bool operator()() const noexcept { return is_over(argument); }
+};
+
 class Exchange {
  public:
   Exchange() = default;
@@ -55,8 +62,8 @@ class Exchange {
   bool receive(std::size_t to, std::size_t most, Take&& take) noexcept;
 
   // Lane `self` has nothing to do, and has sent all. Returns when it has again: true; or when the lanes are to
-  // stop: false.
-  [[nodiscard]] bool park(std::size_t self, std::uint64_t deadline_ns) noexcept;
+  // stop: false. Null or asked now and then: should they?
+  [[nodiscard]] bool park(std::size_t self, const Until* until) noexcept;
 
   // All lanes stop soon. Any of them.
   void end() noexcept { ended_.store(true, std::memory_order_relaxed); }

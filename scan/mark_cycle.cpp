@@ -43,7 +43,7 @@ Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr
   }
   verdict.way = choose_way(settings);
   is_alone_ = verdict.way == Way::kStoppedAlone;
-  marker_.set_lanes(choose_lanes(settings));
+  marker_.set_lanes(settings.pace.processor_percent < 100 ? 1 : std::min(settings.lanes, kMostLanes));
   verdict.prepare_ns = os_monotonic_ns() - began;
   const Job job{settings, pace, stack_pointer, own_stack, verdict};
   Incomplete problem = Incomplete::kNo;
@@ -76,16 +76,6 @@ Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
   const auto range = heap_.range();
   if (!watch_.prepare({range.begin, range.begin + range.bytes})) return Way::kStoppedNoWatch;
   return Way::kConcurrent;
-}
-
-std::size_t MarkCycle::choose_lanes(const MarkSettings& settings) noexcept {
-  if (settings.pace.processor_percent < 100) return 1;
-  if (settings.lanes != 0) return std::min(settings.lanes, kMostLanes);
-  {
-    const std::scoped_lock heap(heap_);
-    if (heap_.in_use_locked().bytes <= kSmallHeapBytes) return 1;
-  }
-  return std::min(1 + idle_processors(), kMostLanes);
 }
 
 Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {

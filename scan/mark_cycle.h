@@ -108,7 +108,6 @@ class MarkCycle {
   struct Locks;
 
   Way choose_way(const MarkSettings& settings) noexcept;
-  std::size_t choose_lanes(const MarkSettings& settings) noexcept;
   Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
   Incomplete run_concurrent(const Job& job, OrphanList& white) noexcept;
   Incomplete begin_concurrent(const Job& job) noexcept;

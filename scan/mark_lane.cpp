@@ -295,15 +295,15 @@ void MarkLane::give_back_page() noexcept {
   groups_ = 0;
 }
 
-void MarkLane::share(Exchange& exchange, std::size_t self, std::uint64_t deadline_ns) noexcept {
-  constexpr unsigned kStepsPerClock = 32;
+void MarkLane::share(Exchange& exchange, std::size_t self, const Until* until) noexcept {
+  constexpr unsigned kStepsPerQuestion = 32;
   exchange_ = &exchange;
   self_ = self;
   for (unsigned steps = 1; !exchange.has_ended(); ++steps) {
     receive();
     if (step()) {
-      if (steps % kStepsPerClock == 0 && alloc::os_monotonic_ns() >= deadline_ns) exchange.end();
-    } else if (!exchange.park(self, deadline_ns)) {
+      if (until != nullptr && steps % kStepsPerQuestion == 0 && (*until)()) exchange.end();
+    } else if (!exchange.park(self, until)) {
       break;
     }
   }

@@ -88,8 +88,8 @@ class MarkLane {
 
   // Gives each of `lanes`, of which this is one, the grey pages that it owns.
   void hand_out(std::span<MarkLane> lanes, const Exchange& exchange) noexcept;
-  // Marks as lane `self` of the exchange until that has ended, at the latest after the deadline.
-  void share(Exchange& exchange, std::size_t self, std::uint64_t deadline_ns) noexcept;
+  // Marks as lane `self` of the exchange until that has ended; one of them ends it when it is told to.
+  void share(Exchange& exchange, std::size_t self, const Until* until) noexcept;
   // Takes over all that lane `number`, which is `from`, has left.
   void take_over(MarkLane& from, Exchange& exchange, std::size_t number) noexcept;
 

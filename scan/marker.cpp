@@ -42,7 +42,7 @@ bool Marker::extend_locked() noexcept {
   const std::size_t used = state_.heap.in_use_locked().bytes;
   const std::size_t bytes = std::min(range.bytes, used + used / 4 + kRoomBytes);
   const std::size_t pages = bytes >> alloc::kPageShift;
-  if (!first().reserve(pages, most_lanes_) || !state_.reached_in.resize(std::max(state_.reached_in.size(), pages))) {
+  if (!first().reserve(pages, 1) || !state_.reached_in.resize(std::max(state_.reached_in.size(), pages))) {
     return false;
   }
   state_.window = {range.begin, bytes};
@@ -65,17 +65,41 @@ void Marker::mark_annotated(std::size_t page_end) noexcept {
 }
 
 bool Marker::drain_until(std::uint64_t deadline_ns) noexcept {
-  constexpr unsigned kStepsPerClock = 32;
+  const auto is_over = [](void* deadline) {
+    return alloc::os_monotonic_ns() >= *static_cast<const std::uint64_t*>(deadline);
+  };
+  return drain_until({is_over, &deadline_ns});
+}
+
+bool Marker::drain_until(const Until& until) noexcept {
+  constexpr unsigned kStepsPerQuestion = 32;
   for (unsigned steps = 1; step(); ++steps) {
-    if (most_lanes_ > 1 && first().waiting() >= pages_worth_sharing_ && !share(deadline_ns)) most_lanes_ = 1;
-    if (steps % kStepsPerClock == 0 && alloc::os_monotonic_ns() >= deadline_ns) return false;
+    if (most_lanes_ != 1 && first().waiting() >= pages_worth_sharing_) {
+      const std::size_t lanes = lanes_now();
+      if (lanes > 1 && !share(lanes, until)) most_lanes_ = 1;
+    }
+    if (steps % kStepsPerQuestion == 0 && until()) return false;
   }
   return true;
 }
 
+// Threads that a pause has just let go, or stopped, are not idle for some moments; so a no is asked for again soon. A
+// yes is not good for ever, either.
+std::size_t Marker::lanes_now() noexcept {
+  constexpr std::uint64_t kNoNs = 1'000'000;
+  constexpr std::uint64_t kYesNs = 20'000'000;
+  if (most_lanes_ != 0) return most_lanes_;
+  const std::uint64_t now = alloc::os_monotonic_ns();
+  if (now >= ask_again_at_ns_) {
+    idle_lanes_ = std::min(1 + idle_processors(), kMostLanes);
+    ask_again_at_ns_ = now + (idle_lanes_ == 1 ? kNoNs : kYesNs);
+  }
+  return idle_lanes_;
+}
+
 // False: there is nobody to share with.
-bool Marker::share(std::uint64_t deadline_ns) noexcept {
-  const std::size_t count = helpers_.start(most_lanes_ - 1) + 1;
+bool Marker::share(std::size_t lanes, const Until& until) noexcept {
+  const std::size_t count = std::min(helpers_.start(lanes - 1) + 1, lanes);
   for (std::size_t i = 0; i < count; ++i) {
     if (!lanes_[i].reserve(page_end(), count)) return false;
   }
@@ -83,11 +107,12 @@ bool Marker::share(std::uint64_t deadline_ns) noexcept {
   first().hand_out({lanes_.data(), count}, exchange_);
   struct Job {
     Marker* marker;
-    std::uint64_t deadline_ns;
-  } job{this, deadline_ns};
+    const Until* until;
+  } job{this, &until};
   const auto share_one = [](void* argument, std::size_t number) {
     const Job& wanted = *static_cast<const Job*>(argument);
-    wanted.marker->lanes_[number].share(wanted.marker->exchange_, number, wanted.deadline_ns);
+    if (number >= wanted.marker->exchange_.lanes()) return;  // one that an earlier sharing had use for
+    wanted.marker->lanes_[number].share(wanted.marker->exchange_, number, number == 0 ? wanted.until : nullptr);
   };
   lanes_used_ = std::max(lanes_used_, count);
   helpers_.run(share_one, &job);

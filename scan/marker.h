@@ -52,12 +52,14 @@ class Marker {
   // False: no memory.
   [[nodiscard]] bool begin_locked() noexcept;
 
-  // How many lanes may share the mark, 1 to kMostLanes, where so many pages wait to be read. By default a millisecond's
-  // work for one lane, about; it takes a tenth of that until others help.
-  static constexpr std::size_t kPagesWorthSharing = 64;
+  // How many lanes may share the mark, 1 to kMostLanes, where so many pages wait to be read; by default, that is
+  // several milliseconds' work for one lane, and it takes a tenth of one until others help. 0: one, and one for each
+  // processor that is idle when it comes to sharing.
+  static constexpr std::size_t kPagesWorthSharing = 256;
   void set_lanes(std::size_t lanes, std::size_t pages_worth_sharing = kPagesWorthSharing) noexcept {
     most_lanes_ = lanes;
     pages_worth_sharing_ = pages_worth_sharing;
+    ask_again_at_ns_ = 0;
   }
   // How many have done so since the mark began.
   [[nodiscard]] std::size_t lanes_used() const noexcept { return lanes_used_; }
@@ -67,7 +69,11 @@ class Marker {
   void mark_object(const alloc::Object& object) noexcept { first().mark_object(object); }
   // One step of the mark; false when nothing is left.
   bool step() noexcept { return first().step(); }
-  void drain() noexcept { drain_until(UINT64_MAX); }
+  void drain() noexcept {
+    drain_until({[](void*) { return false; }, nullptr});
+  }
+  // The same until it is over; false when something is left then.
+  bool drain_until(const Until& until) noexcept;
   // The same until os_monotonic_ns() has come to `deadline_ns`; false when something is left then.
   bool drain_until(std::uint64_t deadline_ns) noexcept;
 
@@ -128,7 +134,8 @@ class Marker {
   template <typename Visit>
   static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
   MarkLane& first() noexcept { return lanes_[0]; }
-  bool share(std::uint64_t deadline_ns) noexcept;
+  std::size_t lanes_now() noexcept;
+  bool share(std::size_t lanes, const Until& until) noexcept;
   void reread_part(const alloc::Page& page, AddressRange part, std::uintptr_t* known = nullptr) noexcept;
   void reread_slots(const alloc::Page& page, std::uint32_t begin, std::uint32_t end) noexcept;
   [[nodiscard]] bool is_worth_knowing(std::uintptr_t os_page) noexcept;
@@ -142,6 +149,8 @@ class Marker {
   std::size_t most_lanes_ = 1;
   std::size_t pages_worth_sharing_ = kPagesWorthSharing;
   std::size_t lanes_used_ = 1;
+  std::size_t idle_lanes_ = 1;  // one and idle processors, good until:
+  std::uint64_t ask_again_at_ns_ = 0;
   Exchange exchange_;
   Helpers helpers_;
   KnownWords known_;  // of this mark

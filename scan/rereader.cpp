@@ -26,10 +26,20 @@ constexpr std::size_t kNear = 4;
 }  // namespace
 
 Incomplete Rereader::drain(Pace& pace, Phase phase) noexcept {
-  while (!marker_.drain_until(alloc::os_monotonic_ns() + Pace::kPieceNs)) {
-    if (!pace.go_on(phase, marker_.reached())) return Incomplete::kCancelled;
-  }
-  return Incomplete::kNo;
+  struct Pieces {
+    Pace& pace;
+    Phase phase;
+    const Marker& marker;
+    std::uint64_t end_ns = alloc::os_monotonic_ns() + Pace::kPieceNs;
+  } pieces{pace, phase, marker_};
+  const auto is_cancelled = [](void* argument) {
+    Pieces& now = *static_cast<Pieces*>(argument);
+    if (alloc::os_monotonic_ns() < now.end_ns) return false;
+    const bool goes_on = now.pace.go_on(now.phase, now.marker.reached());
+    now.end_ns = alloc::os_monotonic_ns() + Pace::kPieceNs;
+    return !goes_on;
+  };
+  return marker_.drain_until({is_cancelled, &pieces}) ? Incomplete::kNo : Incomplete::kCancelled;
 }
 
 Incomplete Rereader::begin(Pace& pace) noexcept {

@@ -34,7 +34,7 @@ class Game {
     while (!exchange.has_ended()) {
       receive(self);
       if (lane.waiting.empty()) {
-        if (!exchange.park(self, UINT64_MAX)) return;
+        if (!exchange.park(self, nullptr)) return;
         continue;
       }
       const std::uintptr_t hops = lane.waiting.back() / kHop;
