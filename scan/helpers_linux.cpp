@@ -21,7 +21,6 @@ using alloc::os_monotonic_ns;
 
 namespace {
 
-constexpr std::size_t kStackBytes = std::size_t{64} << 10;
 constexpr std::uint64_t kSpinNs = 50'000;  // before a wait becomes a sleep
 
 // Not through the C library, which would write errno: helpers share the scanner's.
@@ -114,6 +113,7 @@ void Helpers::join_thread(Helper& helper) noexcept { pthread_join(static_cast<pt
 // With the thread pointer of the caller: the helper reads no thread-local storage but the stack protector's word, which
 // is the same for all.
 bool Helpers::begin_thread(Helper& helper) noexcept {
+  constexpr std::size_t kStackBytes = std::size_t{64} << 10;
   const alloc::ErrnoKeeper keep_errno;
   if (helper.stack == nullptr) helper.stack = alloc::meta_allocate(kStackBytes);
   if (helper.stack == nullptr) return false;
