@@ -122,6 +122,7 @@ Page* Heap::new_page_locked(unsigned size_class, std::size_t page_count, std::si
 
 void Heap::drop_page_locked(Page& page) noexcept {
   map_.clear_locked(&page);
+  pages_dropped_.fetch_add(1, std::memory_order_relaxed);
   runs_.give_back_locked(page.base, page.page_count);
   Page*& list = keeps_descriptors_ ? kept_metadata_ : free_metadata_[page.size_class];
   page.next = list;

@@ -129,6 +129,7 @@ class Heap {
   // How many policies have been set so far. Raised before one takes effect, with release by the policy's store, so that
   // a reader (acquire) which sees the policy sees the count too.
   [[nodiscard]] std::uint64_t annotations() const noexcept { return annotations_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint64_t pages_dropped() const noexcept { return pages_dropped_.load(std::memory_order_relaxed); }
   void count_annotation() noexcept { annotations_.fetch_add(1, std::memory_order_relaxed); }
 
   // While descriptors are kept, those of pages that are given back stay as they are, marks and all, and new pages get
@@ -209,6 +210,10 @@ class Heap {
   RunAllocator runs_;
   std::atomic<std::uint32_t> stamp_{1};
   std::atomic<std::uint64_t> annotations_{0};
+
+  // Raised under mutex_ before the addresses can be handed out again; read by the scanner. Relaxed: what a program does
+  // with their new page comes after the release that publishes it.
+  std::atomic<std::uint64_t> pages_dropped_{0};
   std::uint32_t aged_at_ = 0;  // mutex_; stamp of the last walk of age_births_locked()
 
   void* reserved_ = nullptr;

@@ -135,6 +135,9 @@ class HeapView {
   bool add_policy(const Object& object, std::uint8_t bits) noexcept;
   [[nodiscard]] std::uint64_t annotations() const noexcept { return heap_.annotations(); }
 
+  // How many pages have been given back: what was marked of them says nothing of who lies there now.
+  [[nodiscard]] std::uint64_t pages_dropped() const noexcept { return heap_.pages_dropped(); }
+
   // Stamps of births (heap.h).
   std::uint32_t advance_stamp() noexcept { return heap_.advance_stamp(); }
   void age_births_locked() noexcept { heap_.age_births_locked(); }

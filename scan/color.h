@@ -11,8 +11,9 @@
 // declared no leak, and its "black" is an object that is neither reported nor scanned. Those are user policy here and
 // are kept apart from the colours (state bits kNotLeak and kIgnored in alloc/layout.h).
 //
-// Threads: a mark byte is written only by the scanner, white -> grey -> black within one epoch; it is atomic because
-// the allocator's audits may read it meanwhile. Relaxed everywhere: no other data is published through a mark.
+// Threads: a mark byte is written only by the lane that owns its page (exchange.h), white -> grey -> black within one
+// epoch; it is atomic because the allocator's audits may read it meanwhile. Relaxed everywhere: no other data is
+// published through a mark, and pages change their owner only between two rounds of the helpers, which synchronize.
 #pragma once
 
 #include <cstdint>

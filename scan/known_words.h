@@ -6,8 +6,9 @@
 // page takes a comparison, and only words that differ are looked up.
 //
 // A word is known if it was looked up in this mark and what it points to was marked: what is marked stays so, also when
-// the object is freed and another born in its place. Words that led nowhere are kept as 0, and so looked up again: an
-// object may have been born there.
+// the object is freed and another born in its place. It does not when its page is given back and another set up there,
+// with colours of its own; so the marker forgets all copies when a page was given back. Words that led nowhere are kept
+// as 0, and so looked up again: an object may have been born there.
 //
 // Only pages that were written during a mark and hold many pointers get a copy, up to a limit; the memory is given back
 // after the mark.

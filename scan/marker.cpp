@@ -3,6 +3,7 @@
 #include <emmintrin.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "alloc/os.h"
 
@@ -25,7 +26,6 @@ bool Marker::begin_locked() noexcept {
   state_.unreadable = {};
   lanes_used_ = 1;
   state_.reached_in.clear();
-  known_.clear();
   for (MarkLane& lane : lanes_) lane.begin(state_);
   if (!extend_locked()) return false;
   if (state_.epoch.advance()) {
@@ -46,7 +46,7 @@ bool Marker::extend_locked() noexcept {
     return false;
   }
   state_.window = {range.begin, bytes};
-  known_.clear();  // of words that pointed nowhere then
+  forget_known();  // of words that pointed nowhere then
   return true;
 }
 
@@ -156,9 +156,19 @@ void Marker::reread(AddressRange written, Time time) noexcept {
         known = known_.add(at, (page_end() << alloc::kPageShift) / alloc::kOsPageBytes / kPagesForCopy);
       }
       reread_part(*page, {at, next}, known);
+      if (known != nullptr && !is_known_good()) reread_part(*page, {at, next});
     }
     at = next;
   }
+}
+
+// A word may be the same and mean another object, where a page was given back and set up again. Asked after the words
+// were read: who stored one of them has seen its page dropped before.
+bool Marker::is_known_good() noexcept {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (state_.heap.pages_dropped() == dropped_) return true;
+  forget_known();
+  return false;
 }
 
 bool Marker::is_worth_knowing(std::uintptr_t os_page) noexcept {

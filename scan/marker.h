@@ -81,7 +81,10 @@ class Marker {
   void dismiss_helpers() noexcept { helpers_.dismiss(); }
 
   // The mark is over: memory that is good for no other is given back.
-  void forget_known() noexcept { known_.clear(); }
+  void forget_known() noexcept {
+    dropped_ = state_.heap.pages_dropped();
+    known_.clear();
+  }
 
   // With time to spare, copies of pages with many pointers are made, which makes rereading them cheap (known_words.h).
   static constexpr std::size_t kManyPointers = 64;  // of 512 words
@@ -138,6 +141,7 @@ class Marker {
   bool share(std::size_t lanes, const Until& until) noexcept;
   void reread_part(const alloc::Page& page, AddressRange part, std::uintptr_t* known = nullptr) noexcept;
   void reread_slots(const alloc::Page& page, std::uint32_t begin, std::uint32_t end) noexcept;
+  bool is_known_good() noexcept;
   [[nodiscard]] bool is_worth_knowing(std::uintptr_t os_page) noexcept;
   [[nodiscard]] bool is_black(const alloc::Page& page, std::uint32_t index) const noexcept {
     return page.marks()[index].load(std::memory_order_relaxed) == state_.epoch.black() &&
@@ -153,7 +157,8 @@ class Marker {
   std::uint64_t ask_again_at_ns_ = 0;
   Exchange exchange_;
   Helpers helpers_;
-  KnownWords known_;  // of this mark
+  KnownWords known_;           // of this mark, and good as long as
+  std::uint64_t dropped_ = 0;  // no page more than so many was given back
   std::size_t many_pointers_ = kManyPointers;
 };
 

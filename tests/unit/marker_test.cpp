@@ -196,3 +196,26 @@ TEST_CASE_FIXTURE(Fixture, "a mark that lanes share is whole, also when it is cu
   }
   marker.dismiss_helpers();
 }
+
+// The same word again, but its page was given back meanwhile, and another one set up there has no colours yet.
+TEST_CASE_FIXTURE(Fixture, "a word is looked up again when a page was given back, though it has not changed") {
+  constexpr std::size_t kLarge = 300'000;
+  void** holder = allocate(16 << 10);
+  void* const victim = allocate(kLarge);
+  holder[5] = victim;
+  marker.set_many_pointers(1);
+  CHECK(reached_from(reinterpret_cast<void**>(&holder)) == 2);
+
+  const std::uintptr_t os_page = reinterpret_cast<std::uintptr_t>(holder) & ~(alloc::kOsPageBytes - 1);
+  const scan::AddressRange written{os_page, os_page + alloc::kOsPageBytes};
+  marker.reread(written, scan::Marker::Time::kToSpare);
+  marker.drain();
+  heap.release(*cache, victim);
+  REQUIRE(allocate(kLarge) == victim);
+  alloc::Object object;
+  REQUIRE(alloc::HeapView(heap).find(reinterpret_cast<std::uintptr_t>(victim), object));
+  CHECK(object.mark().load() != marker.epoch().black());
+  marker.reread(written);
+  marker.drain();
+  CHECK(object.mark().load() == marker.epoch().black());
+}
