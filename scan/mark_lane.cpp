@@ -152,7 +152,7 @@ std::uint64_t MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t c
   for (std::size_t i = 0; i < count;) {
     std::size_t found = 0;
     for (; i < count && found < kBatch; ++i) {
-      const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
+      const std::uintptr_t word = __atomic_load_n(words + i, __ATOMIC_ACQUIRE);
       if (word == known[i]) continue;
       known[i] = word;
       differing[found] = word;

@@ -3,7 +3,6 @@
 #include <emmintrin.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "alloc/os.h"
 
@@ -163,9 +162,8 @@ void Marker::reread(AddressRange written, Time time) noexcept {
 }
 
 // A word may be the same and mean another object, where a page was given back and set up again. Asked after the words
-// were read: who stored one of them has seen its page dropped before.
+// were read (acquire): whoever stored one that means a new page did so after the drop was counted.
 bool Marker::is_known_good() noexcept {
-  std::atomic_thread_fence(std::memory_order_acquire);
   if (state_.heap.pages_dropped() == dropped_) return true;
   forget_known();
   return false;
