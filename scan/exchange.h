@@ -71,7 +71,7 @@ class Exchange {
   [[nodiscard]] bool has_ended() const noexcept { return ended_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr unsigned kNeighboursShift = 2;
+  static constexpr unsigned kNeighboursShift = 4;
   static constexpr std::size_t kRingWords = 4096;
   static constexpr std::size_t kLineBytes = 64;
 

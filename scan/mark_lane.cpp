@@ -22,7 +22,7 @@ bool MarkLane::reserve(std::size_t pages, std::size_t lanes) noexcept {
 void MarkLane::begin(MarkState& state) noexcept {
   state_ = &state;
   reached_ = {};
-  while (!grey_.empty()) grey_.pop();
+  grey_.begin(state.heap);
   groups_ = 0;
   ahead_begin_ = ahead_end_ = 0;
   word_count_ = 0;
@@ -30,7 +30,7 @@ void MarkLane::begin(MarkState& state) noexcept {
 }
 
 void MarkLane::mark_object(const Object& object) noexcept {
-  if (object.mark().load(std::memory_order_relaxed) == state_->epoch.black()) return;
+  if (!state_->epoch.is_white(object.mark().load(std::memory_order_relaxed))) return;
   object.mark().store(state_->epoch.grey(), std::memory_order_relaxed);
   GreyPages::Adder(grey_).add_if(true, state_->heap.number_of(*object.page), object.index);
 }
@@ -93,8 +93,7 @@ bool points_into(Page* page, std::uint32_t index, std::uintptr_t word) noexcept 
 
 // Two passes: the first asks for the colours from memory, which lie anywhere; the second one changes them. Whether an
 // object is white is as good as random, so nothing branches on it. A pointer to the beginning of a slot turns it grey
-// whatever its state: what holds no object is sorted out when its page is read, 64 slots at a time. One that is grey
-// already is added once more, which changes nothing and spares a second comparison.
+// whatever its state: what holds no object is sorted out when its page is read, 64 slots at a time.
 template <bool kTell>
 std::uint64_t MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t count) noexcept {
   std::uint64_t marked = 0;
@@ -128,15 +127,15 @@ std::uint64_t MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t c
     found += entry.bits() != 0 ? 1 : 0;
     if (kTell) marked |= std::uint64_t{entry.bits() != 0} << i;
   }
-  const std::uint8_t grey = state_->epoch.grey();
-  const std::uint8_t black = state_->epoch.black();
+  const Epoch epoch = state_->epoch;
   GreyPages::Adder adder(grey_);
   for (std::size_t i = 0; i < found; ++i) {
     const Slot slot = slots[i];
     auto& mark = *reinterpret_cast<std::atomic<std::uint8_t>*>(slot.mark);
-    const bool is_new = mark.load(std::memory_order_relaxed) != black;
-    mark.store(is_new ? grey : black, std::memory_order_relaxed);
-    adder.add_if(is_new, slot.page, slot.index);
+    const std::uint8_t old = mark.load(std::memory_order_relaxed);
+    const bool is_white = epoch.is_white(old);
+    mark.store(is_white ? epoch.grey() : old, std::memory_order_relaxed);
+    adder.add_if(is_white, slot.page, slot.index);
   }
   return marked;
 }
@@ -284,14 +283,11 @@ void MarkLane::hand_out(std::span<MarkLane> lanes, const Exchange& exchange) noe
   while (read_next()) {
   }
   give_back_page();
-  for (std::size_t left = grey_.size(); left != 0; --left) {
-    const GreyPages::Waiting waiting = grey_.pop();
-    lanes[exchange.owner_of(waiting.page)].grey_.add_groups(waiting.page, waiting.groups);
-  }
+  grey_.take_all([&](const GreyPages::Waiting& waiting) { lanes[exchange.owner_of(waiting.page)].grey_.add(waiting); });
 }
 
 void MarkLane::give_back_page() noexcept {
-  if (groups_ != 0) grey_.add_groups(state_->heap.number_of(*page_), groups_);
+  if (groups_ != 0) grey_.add({state_->heap.number_of(*page_), groups_});
   groups_ = 0;
 }
 
@@ -323,10 +319,7 @@ void MarkLane::take_over(MarkLane& from, Exchange& exchange, std::size_t number)
     ahead_[ahead_end_++ % kAhead] = from.ahead_[from.ahead_begin_++ % kAhead];
   }
   from.give_back_page();
-  while (!from.grey_.empty()) {
-    const GreyPages::Waiting waiting = from.grey_.pop();
-    grey_.add_groups(waiting.page, waiting.groups);
-  }
+  from.grey_.take_all([this](const GreyPages::Waiting& waiting) { grey_.add(waiting); });
   const Count count = std::exchange(from.reached_, {});
   reached_.objects += count.objects;
   reached_.bytes += count.bytes;
