@@ -29,6 +29,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "alloc/trail.h"
 
@@ -60,6 +61,9 @@ bool unwind_follows(std::uintptr_t fp, std::uintptr_t sp) noexcept;
 
 // Tells the calling thread where its stack ends. The main thread's is known; others' are not until told.
 void unwind_set_stack_end(std::uintptr_t end) noexcept;
+
+// Where rules are kept: words that hold nothing of the program's.
+std::span<const std::byte> unwind_memory() noexcept;
 
 // Retires every rule and trail: a module has been unloaded and its addresses may come to mean something else.
 void unwind_forget_modules() noexcept;

@@ -279,6 +279,8 @@ std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t 
 
 void unwind_set_stack_end(std::uintptr_t end) noexcept { t_stack_end = end; }
 
+std::span<const std::byte> unwind_memory() noexcept { return std::as_bytes(std::span(g_rules)); }
+
 void unwind_forget_modules() noexcept {
   const std::uint32_t generation = g_module_generation.fetch_add(1, std::memory_order_relaxed) + 1;
   if (static_cast<std::uint8_t>(generation) != 0) return;

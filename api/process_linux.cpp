@@ -135,9 +135,12 @@ Process& process() noexcept {
 
 scan::Scanner& process_scanner() noexcept {
   static Process& ours = process();
-  static const std::array<scan::AddressRange, 2> never = {
-      {{ours.tables.stacks.range().begin, ours.tables.stacks.range().end},
-       {ours.tables.trails.range().begin, ours.tables.trails.range().end}}};
+  static const std::span<const std::byte> rules = alloc::unwind_memory();
+  static const std::array<scan::AddressRange, 3> never = {{
+      {ours.tables.stacks.range().begin, ours.tables.stacks.range().end},
+      {ours.tables.trails.range().begin, ours.tables.trails.range().end},
+      {reinterpret_cast<std::uintptr_t>(rules.data()), reinterpret_cast<std::uintptr_t>(rules.data()) + rules.size()},
+  }};
   static const scan::Surroundings surroundings{&ours.threads, never};
   alignas(scan::Scanner) static std::byte storage[sizeof(scan::Scanner)];
   static scan::Scanner* const scanner = new (storage) scan::Scanner(ours.heap, ours.roots, &surroundings);

@@ -106,7 +106,7 @@ void RootCollector::add_wanted() noexcept {
 }
 
 void RootCollector::rehearse(const Pagemap& pagemap) noexcept {
-  static_cast<void>(mappings_.read());
+  static_cast<void>(mappings_.read({unasked_.begin(), unasked_.size()}));
   for_each_cluster([&](std::span<const Wanted> wanted) {
     pagemap.for_each_touched_run(
         {wanted.front().range.begin, wanted.back().range.end}, [](AddressRange, void*) {}, nullptr);
@@ -223,12 +223,26 @@ void RootCollector::add_part(const Mapping& mapping, AddressRange part) noexcept
     const AddressRange data = intersection(part, module);
     if (data.begin < data.end) want(data, RootKind::kGlobals, mapping.file);
   }
-  for_each_part_outside(part, modules_, [&](AddressRange rest) { want(rest, RootKind::kMapping, mapping.file); });
+  for_each_part_outside(part, modules_, [&](AddressRange rest) {
+    if (!MappingTable::is_special(mapping)) want(rest, RootKind::kMapping, mapping.file);
+  });
 }
 
 void RootCollector::add_mapping(const Mapping& mapping) noexcept {
   if (!mapping.readable || mapping.shared || mapping.special || (mapping.file && !mapping.writable)) return;
   for_each_part_outside(mapping.range, claimed_, [&](AddressRange part) { add_part(mapping, part); });
+}
+
+// Only what is read of modules, and what is never a root but for the heap, where the program may have closed pages.
+void RootCollector::leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept {
+  const auto leave = [this](AddressRange range) { fits_ = unasked_.push_back(range) && fits_; };
+  unasked_.clear();
+  for (const AddressRange& range : constants_) leave(range);
+  for (const AddressRange& range : never) {
+    leave({range.begin, std::min(range.end, heap_in_use.begin)});
+    leave({std::max(range.begin, heap_in_use.end), range.end});
+  }
+  sort_and_merge(unasked_);
 }
 
 Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
@@ -243,7 +257,8 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   wanted_.clear();
   roots_.clear();
   unreadable_.clear();
-  if (!mappings_.read()) return Incomplete::kMapsUnreadable;
+  leave_unasked(never, heap_in_use);
+  if (!mappings_.read({unasked_.begin(), unasked_.size()})) return Incomplete::kMapsUnreadable;
 
   for (const AddressRange& range : never) claim(range);
   add_thread(self, registry);

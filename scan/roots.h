@@ -126,13 +126,16 @@ class RootCollector {
   void add_touched(std::span<const Wanted> wanted) noexcept;
   void add(AddressRange range, RootKind kind) noexcept;
   void claim(AddressRange range) noexcept;
+  void leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept;
   [[nodiscard]] bool is_enabled(RootKind kind) const noexcept;
   [[nodiscard]] const Mapping* mapping_of(std::uintptr_t address) const noexcept;
 
   MappingTable mappings_;
-  alloc::MetaVector<AddressRange> modules_;  // sorted
-  ModuleCount modules_known_;                // when they were listed; no module ever added: not yet
-  alloc::MetaVector<AddressRange> claimed_;  // stacks and excluded memory: not to be taken for something else
+  alloc::MetaVector<AddressRange> constants_;  // what modules only read
+  alloc::MetaVector<AddressRange> unasked_;    // where mappings do not matter; sorted
+  alloc::MetaVector<AddressRange> modules_;    // sorted
+  ModuleCount modules_known_;                  // when they were listed; no module ever added: not yet
+  alloc::MetaVector<AddressRange> claimed_;    // stacks and excluded memory: not to be taken for something else
   alloc::MetaVector<Live> live_;
   alloc::MetaVector<Wanted> wanted_;
   alloc::MetaVector<RootRange> roots_;

@@ -1,5 +1,6 @@
 #include <link.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "alloc/os.h"
@@ -8,14 +9,25 @@
 namespace arenascan::scan {
 namespace {
 
-bool add_writable_segments(const dl_phdr_info& module, alloc::MetaVector<AddressRange>& segments) noexcept {
+// Its segments are in order of addresses. `constants`: what lies before the first writable one.
+bool add_segments(const dl_phdr_info& module, alloc::MetaVector<AddressRange>& writable,
+                  alloc::MetaVector<AddressRange>& constants) noexcept {
   constexpr std::uintptr_t kMask = alloc::kOsPageBytes - 1;
+  AddressRange constant;
+  bool is_constant = true;
   for (const ElfW(Phdr)* header = module.dlpi_phdr; header != module.dlpi_phdr + module.dlpi_phnum; ++header) {
-    if (header->p_type != PT_LOAD || (header->p_flags & PF_W) == 0) continue;
+    if (header->p_type != PT_LOAD) continue;
     const std::uintptr_t begin = module.dlpi_addr + header->p_vaddr;
-    if (!segments.push_back({begin & ~kMask, (begin + header->p_memsz + kMask) & ~kMask})) return false;
+    const AddressRange pages{begin & ~kMask, (begin + header->p_memsz + kMask) & ~kMask};
+    if ((header->p_flags & PF_W) != 0) {
+      is_constant = false;
+      constant.end = std::min(constant.end, pages.begin);
+      if (!writable.push_back(pages)) return false;
+    } else if (is_constant) {
+      constant = {constant.begin == 0 ? pages.begin : constant.begin, pages.end};
+    }
   }
-  return true;
+  return constants.push_back(constant);
 }
 
 }  // namespace
@@ -36,9 +48,10 @@ Incomplete RootCollector::prepare() noexcept {
           if (count == collector->modules_known_) return kAsBefore;
           collector->modules_known_ = count;
           collector->modules_.clear();
+          collector->constants_.clear();
           is_first = false;
         }
-        return add_writable_segments(*module, collector->modules_) ? kListed : kNoRoom;
+        return add_segments(*module, collector->modules_, collector->constants_) ? kListed : kNoRoom;
       },
       &target);
   if (outcome == kAsBefore) return Incomplete::kNo;

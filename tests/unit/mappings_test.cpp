@@ -1,5 +1,6 @@
 // Lines of /proc/self/maps, and which pages have been touched.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "scan/mappings.h"
 #include "scan/pagemap.h"
+#include "tests/unit/random.h"
 
 using namespace arenascan;
 using scan::Mapping;
@@ -40,7 +42,7 @@ TEST_CASE("lines of maps") {
 
 TEST_CASE("the process's own mappings are in order and hold its data") {
   scan::MappingTable mappings;
-  REQUIRE(mappings.read());
+  REQUIRE(mappings.read({}));
   static int global = 1;
   int local = 2;
   int found = 0;
@@ -63,21 +65,84 @@ TEST_CASE("a table that is read again follows what was mapped and unmapped meanw
       return address >= m.range.begin && address < m.range.end && m.writable && !m.shared;
     });
   };
-  REQUIRE(mappings.read());
-  REQUIRE(mappings.read());  // by now its own memory is mapped
+  REQUIRE(mappings.read({}));
+  REQUIRE(mappings.read({}));  // by now its own memory is mapped
   const std::size_t before = mappings.size();
   void* const memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(memory != MAP_FAILED);
   const auto address = reinterpret_cast<std::uintptr_t>(memory);
   CHECK(!holds(address));
-  REQUIRE(mappings.read());
+  REQUIRE(mappings.read({}));
   CHECK(holds(address));
-  REQUIRE(mappings.read());
+  REQUIRE(mappings.read({}));
   CHECK(holds(address));
   munmap(memory, 4096);
-  REQUIRE(mappings.read());
+  REQUIRE(mappings.read({}));
   CHECK(!holds(address));
   CHECK(mappings.size() == before);
+}
+
+// Mappings of every kind at random, one after the other.
+TEST_CASE("questions are answered as the text tells it, but for what need not be told") {
+  test::Random random(3);
+  std::FILE* const file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  REQUIRE(ftruncate(fileno(file), 64 * 4096) == 0);
+  const int in_dev = open("/dev/shm", O_TMPFILE | O_RDWR, 0600);  // a path in /dev that is no device
+  REQUIRE(in_dev >= 0);
+  REQUIRE(ftruncate(in_dev, 64 * 4096) == 0);
+  bool left_any_out = false;
+  scan::MappingTable answers;
+  scan::MappingTable text(scan::MappingTable::Way::kText);
+  std::vector<void*> mapped;
+  for (int round = 0; round < 100; ++round) {
+    const int protections[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC};
+    const int sharing = random.below(4) == 0 ? MAP_SHARED : MAP_PRIVATE;
+    const int fd = random.below(2) == 0 ? -1 : random.below(2) == 0 ? fileno(file) : in_dev;
+    void* const memory =
+        mmap(nullptr, 64 * 4096, protections[random.below(4)], sharing | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+    REQUIRE(memory != MAP_FAILED);
+    mapped.push_back(memory);
+    if (random.below(2) == 0) {
+      mprotect(static_cast<char*>(memory) + random.below(64) * 4096, 4096, protections[random.below(4)]);
+    }
+    if (mapped.size() > 20) {
+      munmap(mapped.front(), 64 * 4096);
+      mapped.erase(mapped.begin());
+    }
+    std::vector<scan::AddressRange> without;
+    for (const Mapping& m : text) {
+      if (random.below(3) == 0) without.push_back(m.range);
+    }
+    REQUIRE(answers.read(without));
+    REQUIRE(text.read({}));  // the last one: it must not map anything that the other has not seen
+    const Mapping* answer = answers.begin();
+    for (const Mapping& told : text) {
+      CAPTURE(told.range.begin);
+      if (answer == answers.end() || answer->range.begin != told.range.begin) {
+        const bool vsyscall = told.range.begin >= ~std::uintptr_t{0} >> 1;  // of no process, and not a root
+        const bool left_out = std::any_of(without.begin(), without.end(), [&](const scan::AddressRange& range) {
+          return range.begin <= told.range.begin && told.range.end <= range.end;
+        });
+        CHECK((left_out || (vsyscall && told.special)));
+        left_any_out = left_any_out || left_out;
+        continue;
+      }
+      CHECK(answer->range.end == told.range.end);
+      CHECK(answer->readable == told.readable);
+      CHECK(answer->writable == told.writable);
+      CHECK(answer->shared == told.shared);
+      CHECK(answer->file == told.file);
+      CHECK(scan::MappingTable::is_special(*answer) == told.special);
+      ++answer;
+    }
+    CHECK(answer == answers.end());
+  }
+  for (void* const memory : mapped) munmap(memory, 64 * 4096);
+  if (!left_any_out)
+    MESSAGE("this kernel answers no questions about mappings (Linux 6.11 does): the text was tested only");
+  close(in_dev);
+  std::fclose(file);
 }
 
 TEST_CASE("of a private mapping of a file, pages that were written are told") {
