@@ -15,7 +15,7 @@ namespace {
 // A heap of this size is marked in less time than two pauses take.
 constexpr std::size_t kSmallHeapBytes = std::size_t{2} << 20;
 
-// How often the second pause is tried within the same budget, and how often the budget is doubled before there is none
+// How often a pause may be in vain with the same budget, and how often the budget is doubled before there is none
 // any more: a program that writes faster than pauses allow to follow gets longer ones, instead of no verdict.
 constexpr unsigned kAttemptsABudget = 8;
 constexpr unsigned kBudgetsDoubled = 3;
@@ -122,15 +122,7 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
     problem = Incomplete::kNoMemory;
   }
   job.verdict.white_ns = os_monotonic_ns() - marked;
-  Attempt last = Attempt::kTooLong;
-  for (unsigned attempts = 0; problem == Incomplete::kNo && last != Attempt::kFinished; ++attempts) {
-    if (last == Attempt::kOutgrown) problem = rereader_.begin(job.pace);
-    if (problem == Incomplete::kNo) problem = rereader_.catch_up(job.pace);
-    roots_.rehearse(pagemap_);
-    if (problem == Incomplete::kNo) problem = rereader_.catch_up_hot(job.pace);
-    if (problem == Incomplete::kNo) problem = try_to_finish(job, choose_pause_ns(job, attempts), white, last);
-    if (problem == Incomplete::kNo && last != Attempt::kFinished) problem = rereader_.drain(job.pace, Phase::kReread);
-  }
+  if (problem == Incomplete::kNo) problem = finish(job, white);
   job.verdict.mark_ns = os_monotonic_ns() - began - job.verdict.white_ns;
   return problem;
 }
@@ -149,16 +141,37 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
   return problem;
 }
 
-// The budget; more after some attempts, or when what was written in the last round says that it cannot be enough.
-// 0: no limit.
-std::uint64_t MarkCycle::choose_pause_ns(const Job& job, unsigned attempts) const noexcept {
-  const std::uint64_t needed = first_pause_ns_ + rereader_.expected_ns();
-  unsigned doubled = attempts / kAttemptsABudget;
-  while (doubled < kBudgetsDoubled && job.settings.pause_ns << doubled < needed) ++doubled;
-  return doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
+// Attempts until one fits into a pause. The budget is doubled after some that were in vain: those that did not lead to
+// less being written.
+Incomplete MarkCycle::finish(const Job& job, OrphanList& white) noexcept {
+  Incomplete problem = settle(job);
+  unsigned vain = 0;
+  for (std::size_t before = SIZE_MAX; problem == Incomplete::kNo;) {
+    const unsigned doubled = vain / kAttemptsABudget;
+    Attempt attempt = Attempt::kFinished;
+    problem = try_to_finish(job, doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0, white, attempt);
+    if (problem != Incomplete::kNo || attempt == Attempt::kFinished) break;
+    const bool listed = attempt == Attempt::kListed;
+    if (!listed || rereader_.listed_pages() >= before - before / 8) ++vain;
+    before = rereader_.listed_pages();
+    if (listed) rereader_.reread(Marker::Time::kToSpare);
+    problem = rereader_.drain(job.pace, Phase::kReread);
+    if (problem == Incomplete::kNo && attempt == Attempt::kOutgrown) problem = rereader_.begin(job.pace);
+    if (problem == Incomplete::kNo && !listed) problem = settle(job);
+  }
+  return problem;
 }
 
-// The second pause. Where it would become too long, the rest is left to be done beside the program.
+// Beside the program, until little is written between two readings.
+Incomplete MarkCycle::settle(const Job& job) noexcept {
+  if (const Incomplete problem = rereader_.catch_up(job.pace); problem != Incomplete::kNo) return problem;
+  roots_.rehearse(pagemap_);
+  return rereader_.catch_up_hot(job.pace);
+}
+
+// A pause of `pause_ns` at most; 0: no limit. Where that will not do, it is used for listing what was written, and for
+// protecting it, which takes a sixth of the time while no thread runs; to read it is left to be done beside the
+// program.
 Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white,
                                     Attempt& attempt) noexcept {
   const Locks locks(*this);
@@ -166,12 +179,17 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
     attempt = Attempt::kOutgrown;
     return marker_.extend_locked() ? Incomplete::kNo : Incomplete::kNoMemory;
   }
-  if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
+  const bool may_do = pause_ns == 0 || first_pause_ns_ + rereader_.expected_ns() <= pause_ns;
+  if (const Incomplete problem =
+          stop_world(job.settings, job.verdict, may_do ? World::Meanwhile::kSpin : World::Meanwhile::kSleep);
+      problem != Incomplete::kNo) {
+    return problem;
+  }
   // Counted from here: a machine that is slow to stop threads will be no faster the next time.
   const std::uint64_t deadline = pause_ns == 0 ? UINT64_MAX : os_monotonic_ns() + pause_ns;
-  attempt = Attempt::kTooLong;
-  Incomplete problem = rereader_.list_locked();
-  if (problem == Incomplete::kNo && (pause_ns == 0 || rereader_.listed_ns() <= pause_ns)) {
+  attempt = may_do ? Attempt::kTooLong : Attempt::kListed;
+  Incomplete problem = rereader_.list_locked(may_do ? Rereader::Protect::kNo : Rereader::Protect::kAgain);
+  if (problem == Incomplete::kNo && os_monotonic_ns() + rereader_.listed_ns() <= deadline) {
     problem = collect_roots(job);
     if (problem == Incomplete::kNo && mark_last(job, deadline)) {
       attempt = Attempt::kFinished;
@@ -191,11 +209,11 @@ bool MarkCycle::mark_last(const Job& job, std::uint64_t deadline_ns) noexcept {
   return marker_.drain_until(deadline_ns);
 }
 
-Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict) noexcept {
+Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict, World::Meanwhile meanwhile) noexcept {
   marker_.dismiss_helpers();
   stopped_at_ns_ = os_monotonic_ns();
   if (is_alone_) return Incomplete::kNo;
-  const World::Outcome outcome = world_.stop(settings.stop);
+  const World::Outcome outcome = world_.stop(settings.stop, meanwhile);
   if (world_.stopped_at_ns() != 0) stopped_at_ns_ = world_.stopped_at_ns();
   verdict.incomplete_thread = outcome.thread;
   return outcome.problem;

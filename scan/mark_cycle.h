@@ -8,7 +8,7 @@
 //                 mark                              beside the program, which moves pointers as it likes
 //                 protect, reread all black         piece by piece; what is written there afterwards is noted
 //                 search white objects
-//                 reread what was written, repeat   until little is (rereader.h)
+//                 reread what was written, repeat   until little is (rereader.h), or no less
 //                 stop - roots - reread the last written pages - mark - look again at the white ones - resume
 //
 // The second pause makes the verdict exact. A pointer that the program moved lies, when the world stands, in a root
@@ -22,10 +22,11 @@
 // written costs a program that writes all over a large heap most of its speed for the whole mark.)
 //
 // The pause is limited: when more pages were written than can be read in settings.pause_ns, or more has come into reach
-// than can be marked, the world goes on, the rest is done beside it, and it is stopped again. A program that writes too
-// fast for that is given twice the time, or four times, and in the end as much as it takes, after a few attempts or
-// when the last rounds of rereading show that less cannot be enough: the verdict comes first. Roots outside the heap
-// are read during pauses, whole.
+// than can be marked, the world goes on, the rest is done beside it, and it is stopped again. Such a pause is not lost:
+// while all threads sleep, what was written is listed and protected in a sixth of the time that it takes beside them,
+// and less is written until the next one. A program that writes too fast even for that is given twice the time, or
+// four times, and in the end as much as it takes: the verdict comes first. Roots outside the heap are read during
+// pauses, whole.
 //
 // Concurrent marking is for heaps whose mark would be a pause worth avoiding, of processes that have somebody to pause,
 // on systems that can watch writes; Verdict::way tells which way was taken and why.
@@ -111,12 +112,14 @@ class MarkCycle {
   Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
   Incomplete run_concurrent(const Job& job, OrphanList& white) noexcept;
   Incomplete begin_concurrent(const Job& job) noexcept;
-  enum class Attempt : std::uint8_t { kFinished, kTooLong, kOutgrown };
+  Incomplete finish(const Job& job, OrphanList& white) noexcept;
+  Incomplete settle(const Job& job) noexcept;
+  enum class Attempt : std::uint8_t { kFinished, kTooLong, kListed, kOutgrown };
   Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
-  [[nodiscard]] std::uint64_t choose_pause_ns(const Job& job, unsigned attempts) const noexcept;
   bool mark_last(const Job& job, std::uint64_t deadline_ns) noexcept;
 
-  Incomplete stop_world(const MarkSettings& settings, Verdict& verdict) noexcept;
+  Incomplete stop_world(const MarkSettings& settings, Verdict& verdict,
+                        World::Meanwhile meanwhile = World::Meanwhile::kSpin) noexcept;
   void resume_world(Verdict& verdict) noexcept;
   Incomplete collect_roots(const Job& job) noexcept;
   void mark_annotated(std::size_t page_end) noexcept;

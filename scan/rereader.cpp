@@ -82,7 +82,7 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   for (std::size_t i = 0; i < pieces; ++i) {
     if (which == Visit::kAll || by_piece_[i] * pieces > kHot * sum) {
       const std::uintptr_t at = all.begin + i * kPieceBytes;
-      if (const Incomplete problem = list({at, std::min(all.end, at + kPieceBytes)}, true);
+      if (const Incomplete problem = list({at, std::min(all.end, at + kPieceBytes)}, Protect::kAgain);
           problem != Incomplete::kNo) {
         return problem;
       }
@@ -96,12 +96,14 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   return Incomplete::kNo;
 }
 
-Incomplete Rereader::list_locked() noexcept {
+Incomplete Rereader::list_locked(Protect protect) noexcept {
   const auto in_use = heap_.in_use_locked();
-  return list({in_use.begin, in_use.begin + in_use.bytes}, false);
+  const Incomplete problem = list({in_use.begin, in_use.begin + in_use.bytes}, protect);
+  expected_pages_ = pages_;  // as many will be written while these are reread, at the most
+  return problem;
 }
 
-Incomplete Rereader::list(AddressRange range, bool protect_again) noexcept {
+Incomplete Rereader::list(AddressRange range, Protect protect) noexcept {
   struct List {
     alloc::MetaVector<AddressRange>& ranges;
     std::size_t pages = 0;
@@ -109,7 +111,7 @@ Incomplete Rereader::list(AddressRange range, bool protect_again) noexcept {
   } list{written_};
   written_.clear();
   const bool told = pagemap_.for_each_written_run(
-      range, protect_again,
+      range, protect == Protect::kAgain,
       [](AddressRange run, void* argument) {
         List& to = *static_cast<List*>(argument);
         to.pages += (run.end - run.begin) / alloc::kOsPageBytes;

@@ -3,11 +3,12 @@
 //
 //     begin()       protects the heap piece by piece, and rereads all that is black there
 //     catch_up()    rounds: lists what was written, protects it again, rereads it; then catch_up_hot()
-//     -- pause --   list(), reread(): what was written since the last round
+//     -- pause --   list_locked(), reread(): what was written since the last round
 //
 // A page that is written waits for the pause, unless a round comes by first. While a round goes through the heap others
 // are written, so rounds stop getting smaller at some time. Then pieces that are written to much more than most are
-// visited alone: the next visit comes sooner, and finds less. What is left by then goes into the pause.
+// visited alone: the next visit comes sooner, and finds less. What is left by then goes into the pause, or, when that
+// is too much, is listed and protected there, while no thread runs, and reread after it.
 //
 // Each protection of 2 MiB makes other processors flush their TLBs (15 us on a virtual machine), each first write to a
 // protected page costs the program 2 to 20 us; mark_cycle.h tells why pages are protected only after the first mark.
@@ -43,7 +44,9 @@ class Rereader {
   [[nodiscard]] std::uint64_t expected_ns() const noexcept { return expected_pages_ * kNsPerPage; }
 
   // With the world stopped and the heap locked: what was written since; how long rereading that takes; and doing it.
-  Incomplete list_locked() noexcept;
+  enum class Protect : std::uint8_t { kNo, kAgain };
+  Incomplete list_locked(Protect protect) noexcept;
+  [[nodiscard]] std::size_t listed_pages() const noexcept { return pages_; }
   [[nodiscard]] std::uint64_t listed_ns() const noexcept { return pages_ * kNsPerPage; }
   void reread(Marker::Time time = Marker::Time::kShort) noexcept;
 
@@ -51,7 +54,7 @@ class Rereader {
   static constexpr std::uint64_t kNsPerPage = 1'000;  // no longer, on machines of the 2020s
 
   [[nodiscard]] AddressRange watched() noexcept;
-  Incomplete list(AddressRange range, bool protect_again) noexcept;
+  Incomplete list(AddressRange range, Protect protect) noexcept;
   enum class Visit : std::uint8_t { kAll, kHot };
   Incomplete visit(Visit which, Pace& pace, std::size_t& pages) noexcept;
   Incomplete visit_until_settled(Visit which, Pace& pace) noexcept;

@@ -49,7 +49,11 @@ class World {
     Incomplete problem = Incomplete::kNo;
     int thread = 0;
   };
-  Outcome stop(const StopSettings& settings) noexcept;
+  // Stopped threads spin for a moment when each can have a processor, and go on in no time then; or they sleep at once,
+  // and their processors have nothing to do with what happens to the process's page tables: protecting pages takes a
+  // sixth of the time.
+  enum class Meanwhile : std::uint8_t { kSpin, kSleep };
+  Outcome stop(const StopSettings& settings, Meanwhile meanwhile = Meanwhile::kSpin) noexcept;
 
   // Lets all stopped threads go on.
   void resume() noexcept;

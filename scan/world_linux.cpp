@@ -210,9 +210,10 @@ class Stopper {
   explicit Stopper(std::uint64_t timeout_ns) noexcept
       : deadline_ns_(alloc::os_monotonic_ns() + timeout_ns), self_(alloc::os_thread_id()) {}
 
-  World::Outcome run(std::size_t& stopped, std::uint64_t& stopped_at_ns) noexcept {
+  World::Outcome run(World::Meanwhile meanwhile, std::size_t& stopped, std::uint64_t& stopped_at_ns) noexcept {
     processors_ = alloc::os_processor_count();
-    g_has_processors.store(alloc::os_thread_count() <= processors_, std::memory_order_relaxed);
+    g_has_processors.store(meanwhile == World::Meanwhile::kSpin && alloc::os_thread_count() <= processors_,
+                           std::memory_order_relaxed);
     answers_before_ = g_answers.load(std::memory_order_relaxed);  // those who answered an earlier stop have done so
     generation_ = g_generation.fetch_add(1, std::memory_order_acq_rel) + 1;
     for (std::size_t before = SIZE_MAX; before != count_;) {
@@ -327,14 +328,14 @@ int World::intended_signal(int wanted) noexcept {
   return wanted != 0 ? wanted : SIGRTMAX - kSignalsBelowTop;
 }
 
-World::Outcome World::stop(const StopSettings& settings) noexcept {
+World::Outcome World::stop(const StopSettings& settings, Meanwhile meanwhile) noexcept {
   const alloc::ErrnoKeeper keeper;
   count_ = 0;
   threads_ = nullptr;
   Outcome outcome;
   outcome.problem = prepare_slots(1) ? prepare_signal(settings.signal) : Incomplete::kNoMemory;
   if (outcome.problem == Incomplete::kNo) {
-    outcome = Stopper(settings.timeout_ns).run(count_, stopped_at_ns_);
+    outcome = Stopper(settings.timeout_ns).run(meanwhile, count_, stopped_at_ns_);
     threads_ = g_stopped;
     if (outcome.problem != Incomplete::kNo) resume();
   }

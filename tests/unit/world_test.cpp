@@ -63,7 +63,8 @@ TEST_CASE("nothing moves while the world is stopped") {
   });
   scan::World world;
   for (int round = 0; round < 300; ++round) {
-    const scan::World::Outcome outcome = world.stop(kSettings);
+    const scan::World::Outcome outcome =
+        world.stop(kSettings, round % 2 == 0 ? scan::World::Meanwhile::kSpin : scan::World::Meanwhile::kSleep);
     REQUIRE(outcome.problem == scan::Incomplete::kNo);
     const std::uint64_t before = busy.steps;
     CHECK(world.threads().size() >= 5);
