@@ -188,7 +188,7 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
   // Counted from here: a machine that is slow to stop threads will be no faster the next time.
   const std::uint64_t deadline = pause_ns == 0 ? UINT64_MAX : os_monotonic_ns() + pause_ns;
   attempt = may_do ? Attempt::kTooLong : Attempt::kListed;
-  Incomplete problem = rereader_.list_locked(may_do ? Rereader::Protect::kNo : Rereader::Protect::kAgain);
+  Incomplete problem = rereader_.list_locked(may_do ? Rereader::Protect::kNo : Rereader::Protect::kAgain, world_);
   if (problem == Incomplete::kNo && os_monotonic_ns() + rereader_.listed_ns() <= deadline) {
     problem = collect_roots(job);
     if (problem == Incomplete::kNo && mark_last(job, deadline)) {

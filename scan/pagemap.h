@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "alloc/meta_vector.h"
 #include "scan/mappings.h"
 
 namespace arenascan::scan {
@@ -48,9 +49,26 @@ class Pagemap {
                                           void* argument) const noexcept;
 
  private:
+  friend class WrittenQuestion;
   bool read_entries(AddressRange range, RunVisit visit, void* argument) const noexcept;
 
   int file_ = -1;
+};
+
+// for_each_written_run(), without protection, in three steps, of which any thread, stopped by a signal for instance,
+// can do the second: it is one system call.
+class WrittenQuestion {
+ public:
+  [[nodiscard]] bool prepare(const Pagemap& pagemap, AddressRange range) noexcept;  // false: no memory
+  void ask() noexcept;
+  // Calls visit for each run. Returns where the answer ends: there may have been too much for one, or none at all.
+  std::uintptr_t for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept;
+
+ private:
+  // In the tool's memory: these are addresses of the heap.
+  struct Room;
+  alloc::MetaVector<std::uint64_t> words_;
+  [[nodiscard]] Room& room() const noexcept;
 };
 
 }  // namespace arenascan::scan

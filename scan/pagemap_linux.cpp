@@ -147,6 +147,45 @@ bool Pagemap::protect(AddressRange range) const noexcept {
   return ask(file_, question, range, [](std::span<const ScanRegion>) {});
 }
 
+struct WrittenQuestion::Room {
+  ScanArgument question;
+  AddressRange range;
+  int file;
+  int count;  // of regions that were told; negative: the kernel did not take the question
+  std::array<ScanRegion, 256> regions;
+};
+
+WrittenQuestion::Room& WrittenQuestion::room() const noexcept {
+  return *reinterpret_cast<Room*>(const_cast<std::uint64_t*>(words_.begin()));
+}
+
+bool WrittenQuestion::prepare(const Pagemap& pagemap, AddressRange range) noexcept {
+  if (!words_.resize(sizeof(Room) / sizeof(std::uint64_t))) return false;
+  room() = {};
+  room().range = range;
+  room().file = pagemap.file_;
+  ScanArgument& question = room().question;
+  question.size = sizeof(question);
+  question.flags = kOnlyWatched;
+  question.all_of = question.told = kIsWritten;
+  question.begin = range.begin;
+  question.end = range.end;
+  question.regions = reinterpret_cast<std::uint64_t>(room().regions.data());
+  question.region_count = room().regions.size();
+  return true;
+}
+
+void WrittenQuestion::ask() noexcept { room().count = ioctl(room().file, kScan, &room().question); }
+
+std::uintptr_t WrittenQuestion::for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept {
+  if (room().count < 0) return room().range.begin;
+  for (int i = 0; i < room().count; ++i) {
+    const ScanRegion& region = room().regions[static_cast<std::size_t>(i)];
+    visit({region.begin, region.end}, argument);
+  }
+  return room().question.walk_end;
+}
+
 bool Pagemap::for_each_written_run(AddressRange range, bool protect_again, RunVisit visit,
                                    void* argument) const noexcept {
   const alloc::ErrnoKeeper keeper;

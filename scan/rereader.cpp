@@ -82,6 +82,7 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   for (std::size_t i = 0; i < pieces; ++i) {
     if (which == Visit::kAll || by_piece_[i] * pieces > kHot * sum) {
       const std::uintptr_t at = all.begin + i * kPieceBytes;
+      begin_list();
       if (const Incomplete problem = list({at, std::min(all.end, at + kPieceBytes)}, Protect::kAgain);
           problem != Incomplete::kNo) {
         return problem;
@@ -96,31 +97,42 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   return Incomplete::kNo;
 }
 
-Incomplete Rereader::list_locked(Protect protect) noexcept {
+Incomplete Rereader::list_locked(Protect protect, World& world) noexcept {
   const auto in_use = heap_.in_use_locked();
-  const Incomplete problem = list({in_use.begin, in_use.begin + in_use.bytes}, protect);
+  const AddressRange range{in_use.begin, in_use.begin + in_use.bytes};
+  begin_list();
+  const Incomplete problem = protect == Protect::kAgain ? list(range, protect) : list_with(world, range);
   expected_pages_ = pages_;  // as many will be written while these are reread, at the most
   return problem;
 }
 
-Incomplete Rereader::list(AddressRange range, Protect protect) noexcept {
-  struct List {
-    alloc::MetaVector<AddressRange>& ranges;
-    std::size_t pages = 0;
-    bool fits = true;
-  } list{written_};
+// A stopped thread may do half of it.
+Incomplete Rereader::list_with(World& world, AddressRange range) noexcept {
+  const std::uintptr_t half = range.begin + ((range.end - range.begin) / 2 & ~(kPieceBytes - 1));
+  if (!question_.prepare(pagemap_, {half, range.end})) return Incomplete::kNoMemory;
+  world.offer({[](void* question) { static_cast<WrittenQuestion*>(question)->ask(); }, &question_});
+  Incomplete problem = list({range.begin, half}, Protect::kNo);
+  std::uintptr_t told = half;
+  if (!world.take_back()) told = question_.for_each_run(add_run, this);
+  if (problem == Incomplete::kNo && told < range.end) problem = list({told, range.end}, Protect::kNo);
+  return problem;
+}
+
+void Rereader::begin_list() noexcept {
   written_.clear();
-  const bool told = pagemap_.for_each_written_run(
-      range, protect == Protect::kAgain,
-      [](AddressRange run, void* argument) {
-        List& to = *static_cast<List*>(argument);
-        to.pages += (run.end - run.begin) / alloc::kOsPageBytes;
-        to.fits = to.ranges.push_back(run) && to.fits;
-      },
-      &list);
-  pages_ = list.pages;
-  if (!told) return Incomplete::kWatchLost;
-  return list.fits ? Incomplete::kNo : Incomplete::kNoMemory;
+  pages_ = 0;
+  fits_ = true;
+}
+
+void Rereader::add_run(AddressRange run, void* rereader) noexcept {
+  Rereader& to = *static_cast<Rereader*>(rereader);
+  to.pages_ += (run.end - run.begin) / alloc::kOsPageBytes;
+  to.fits_ = to.written_.push_back(run) && to.fits_;
+}
+
+Incomplete Rereader::list(AddressRange range, Protect protect) noexcept {
+  if (!pagemap_.for_each_written_run(range, protect == Protect::kAgain, add_run, this)) return Incomplete::kWatchLost;
+  return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;
 }
 
 void Rereader::reread(Marker::Time time) noexcept {

@@ -24,6 +24,7 @@
 #include "scan/pace.h"
 #include "scan/pagemap.h"
 #include "scan/verdict.h"
+#include "scan/world.h"
 
 namespace arenascan::scan {
 
@@ -45,7 +46,7 @@ class Rereader {
 
   // With the world stopped and the heap locked: what was written since; how long rereading that takes; and doing it.
   enum class Protect : std::uint8_t { kNo, kAgain };
-  Incomplete list_locked(Protect protect) noexcept;
+  Incomplete list_locked(Protect protect, World& world) noexcept;
   [[nodiscard]] std::size_t listed_pages() const noexcept { return pages_; }
   [[nodiscard]] std::uint64_t listed_ns() const noexcept { return pages_ * kNsPerPage; }
   void reread(Marker::Time time = Marker::Time::kShort) noexcept;
@@ -54,7 +55,10 @@ class Rereader {
   static constexpr std::uint64_t kNsPerPage = 1'000;  // no longer, on machines of the 2020s
 
   [[nodiscard]] AddressRange watched() noexcept;
+  void begin_list() noexcept;
+  static void add_run(AddressRange run, void* rereader) noexcept;
   Incomplete list(AddressRange range, Protect protect) noexcept;
+  Incomplete list_with(World& world, AddressRange range) noexcept;
   enum class Visit : std::uint8_t { kAll, kHot };
   Incomplete visit(Visit which, Pace& pace, std::size_t& pages) noexcept;
   Incomplete visit_until_settled(Visit which, Pace& pace) noexcept;
@@ -64,6 +68,8 @@ class Rereader {
   const Pagemap& pagemap_;
   alloc::MetaVector<AddressRange> written_;
   std::size_t pages_ = 0;  // of written_
+  bool fits_ = true;
+  WrittenQuestion question_;
   std::size_t expected_pages_ = 0;
   alloc::MetaVector<std::uint32_t> by_piece_;  // pages that the last visit found written
 };

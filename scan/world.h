@@ -15,7 +15,7 @@
 // Invariants
 //   1. Slots are never unmapped, and a signal carries the generation it was sent for: one that arrives late, after the
 //      scanner gave up, finds another generation and returns at once.
-//   2. The handler uses nothing but its slot, futexes and the clock; it keeps errno.
+//   2. The handler uses nothing but its slot, futexes and the clock, and an errand that it takes; it keeps errno.
 //   3. Nothing between stop() and resume() allocates from any tracked heap or takes a lock that was not held before.
 //   4. A thread that ended meanwhile is not waited for; one that does not answer within the time limit makes stop()
 //      fail, all others are let go, and the scan is incomplete.
@@ -54,6 +54,17 @@ class World {
   // sixth of the time.
   enum class Meanwhile : std::uint8_t { kSpin, kSleep };
   Outcome stop(const StopSettings& settings, Meanwhile meanwhile = Meanwhile::kSpin) noexcept;
+
+  // Something short that a stopped thread may do while it spins, for its processor has nothing else to do. It runs in a
+  // signal handler, on a few hundred bytes of the program's stack: a question to the kernel, nothing that allocates.
+  struct Errand {
+    void (*run)(void* argument);
+    void* argument;
+  };
+  // One at a time, between stop() and resume(); it has to be taken back.
+  void offer(const Errand& errand) noexcept;
+  // False: it was done. True: nobody has taken it, and nobody will.
+  [[nodiscard]] bool take_back() noexcept;
 
   // Lets all stopped threads go on.
   void resume() noexcept;

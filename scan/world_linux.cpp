@@ -68,6 +68,23 @@ constinit std::atomic<bool> g_has_processors{false};
 // thread that sees it late still blocks the one that was tried first.
 constinit std::atomic<int> g_signal{0};
 
+// What the scanner offers. It writes g_errand before kOffered (release); the handler that makes kTaken of that
+// (acquire) reads it, and publishes what it did with kDone (release); the scanner reads that (acquire), and makes kNone
+// of it, or of an offer that nobody has taken.
+enum : std::uint32_t { kNone, kOffered, kTaken, kDone };
+constinit std::atomic<std::uint32_t> g_errand_state{kNone};
+World::Errand g_errand{};
+
+void do_errand() noexcept {
+  std::uint32_t state = kOffered;
+  if (g_errand_state.load(std::memory_order_relaxed) != kOffered ||
+      !g_errand_state.compare_exchange_strong(state, kTaken, std::memory_order_acquire, std::memory_order_relaxed)) {
+    return;
+  }
+  g_errand.run(g_errand.argument);
+  g_errand_state.store(kDone, std::memory_order_release);
+}
+
 long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* timeout) noexcept {
   return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
 }
@@ -78,6 +95,7 @@ void wait_for_other_than(std::uint32_t generation) noexcept {
     const std::uint64_t until = alloc::os_monotonic_ns() + kSpinWhileStoppedNs;
     while (!is_over() && alloc::os_monotonic_ns() < until) {
       for (unsigned i = 0; i < kSpinsAClock && !is_over(); ++i) __builtin_ia32_pause();
+      do_errand();
     }
   }
   while (!is_over()) futex(g_generation, FUTEX_WAIT, generation, nullptr);
@@ -340,6 +358,22 @@ World::Outcome World::stop(const StopSettings& settings, Meanwhile meanwhile) no
     if (outcome.problem != Incomplete::kNo) resume();
   }
   return outcome;
+}
+
+void World::offer(const Errand& errand) noexcept {
+  g_errand = errand;
+  g_errand_state.store(kOffered, std::memory_order_release);
+}
+
+bool World::take_back() noexcept {
+  std::uint32_t state = kOffered;
+  if (g_errand_state.compare_exchange_strong(state, kNone, std::memory_order_acquire)) return true;
+  for (unsigned spins = 1; g_errand_state.load(std::memory_order_acquire) != kDone; ++spins) {
+    if (spins % 1024 == 0) alloc::os_yield();
+    __builtin_ia32_pause();
+  }
+  g_errand_state.store(kNone, std::memory_order_relaxed);
+  return false;
 }
 
 void World::resume() noexcept {

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "alloc/os.h"
 #include "scan/world.h"
 
 using namespace arenascan;
@@ -87,6 +88,32 @@ TEST_CASE("nothing moves while the world is stopped") {
   }
   wakes.notify_all();
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST_CASE("an errand is done once by a stopped thread that spins, or not at all") {
+  Busy busy;
+  std::thread thread(spin, std::ref(busy));
+  scan::World world;
+  const bool can_spin = alloc::os_processor_count() >= 2 && alloc::os_thread_count() == 2;
+  if (!can_spin) MESSAGE("NOT TESTED: no thread spins on a single processor, or beside more threads");
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  int done = 0;
+  for (int round = 0; round < 500 || (can_spin && done == 0 && std::chrono::steady_clock::now() < until); ++round) {
+    const bool sleeps = round % 2 != 0;
+    REQUIRE(world.stop(kSettings, sleeps ? scan::World::Meanwhile::kSleep : scan::World::Meanwhile::kSpin).problem ==
+            scan::Incomplete::kNo);
+    int count = 0;  // not atomic: what the errand did is seen by who takes it back
+    world.offer({[](void* argument) { ++*static_cast<int*>(argument); }, &count});
+    for (int i = 0; i < 2'000; ++i) asm volatile("pause");
+    const bool taken_back = world.take_back();
+    CHECK(count == (taken_back ? 0 : 1));
+    if (sleeps) CHECK(taken_back);
+    done += count;
+    world.resume();
+  }
+  CHECK((done > 0 || !can_spin));
+  busy.done = true;
+  thread.join();
 }
 
 TEST_CASE("a thread that masks all signals is named, and everything runs again") {

@@ -48,6 +48,28 @@ struct Fixture {
     return found.pages;
   }
 
+  // The same, asked for in one question after the other.
+  std::set<std::size_t> written_by_questions() {
+    struct Found {
+      std::uintptr_t begin;
+      std::set<std::size_t> pages;
+    } found{range.begin, {}};
+    for (scan::AddressRange rest = range; rest.begin < rest.end;) {
+      scan::WrittenQuestion question;
+      REQUIRE(question.prepare(pagemap, rest));
+      question.ask();
+      const std::uintptr_t told = question.for_each_run(
+          [](scan::AddressRange run, void* argument) {
+            auto& to = *static_cast<Found*>(argument);
+            for (std::uintptr_t at = run.begin; at < run.end; at += kPage) to.pages.insert((at - to.begin) / kPage);
+          },
+          &found);
+      REQUIRE(told > rest.begin);
+      rest.begin = told;
+    }
+    return found.pages;
+  }
+
   static constexpr std::size_t kPages = 5'000;  // more than one question covers
   char* memory = nullptr;
   scan::AddressRange range;
@@ -71,6 +93,7 @@ TEST_CASE_FIXTURE(Fixture, "exactly the pages that were written are told, and ag
       expected.insert(page);
     }
     REQUIRE(written(false) == expected);
+    REQUIRE(written_by_questions() == expected);
     REQUIRE(written(true) == expected);
     REQUIRE(written(true).empty());
   }
@@ -117,4 +140,8 @@ TEST_CASE_FIXTURE(Fixture, "memory that is not watched, any more or at all, is r
   CHECK(pagemap.protect(range));
   pagemap.close();
   CHECK(!pagemap.protect(range));
+  scan::WrittenQuestion question;
+  REQUIRE(question.prepare(pagemap, range));
+  question.ask();
+  CHECK(question.for_each_run([](scan::AddressRange, void*) {}, nullptr) == range.begin);
 }
