@@ -1,6 +1,5 @@
 #include <link.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "alloc/os.h"
@@ -9,25 +8,16 @@
 namespace arenascan::scan {
 namespace {
 
-// Its segments are in order of addresses. `constants`: what lies before the first writable one.
 bool add_segments(const dl_phdr_info& module, alloc::MetaVector<AddressRange>& writable,
                   alloc::MetaVector<AddressRange>& constants) noexcept {
   constexpr std::uintptr_t kMask = alloc::kOsPageBytes - 1;
-  AddressRange constant;
-  bool is_constant = true;
   for (const ElfW(Phdr)* header = module.dlpi_phdr; header != module.dlpi_phdr + module.dlpi_phnum; ++header) {
     if (header->p_type != PT_LOAD) continue;
     const std::uintptr_t begin = module.dlpi_addr + header->p_vaddr;
-    const AddressRange pages{begin & ~kMask, (begin + header->p_memsz + kMask) & ~kMask};
-    if ((header->p_flags & PF_W) != 0) {
-      is_constant = false;
-      constant.end = std::min(constant.end, pages.begin);
-      if (!writable.push_back(pages)) return false;
-    } else if (is_constant) {
-      constant = {constant.begin == 0 ? pages.begin : constant.begin, pages.end};
-    }
+    auto& segments = (header->p_flags & PF_W) != 0 ? writable : constants;
+    if (!segments.push_back({begin & ~kMask, (begin + header->p_memsz + kMask) & ~kMask})) return false;
   }
-  return constants.push_back(constant);
+  return true;
 }
 
 }  // namespace
