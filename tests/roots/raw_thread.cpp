@@ -1,7 +1,6 @@
 // A local variable of a thread that was made by clone: no library knows it, and it has no thread-local data of its own.
 #include <linux/futex.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,8 +37,7 @@ int hold(void*) {
 
 int main(int, char** argv) {
   constexpr std::size_t kStackBytes = std::size_t{1} << 18;
-  void* const stack =
-      mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  void* const stack = map_apart(kStackBytes);
   const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
   if (clone(hold, static_cast<char*>(stack) + kStackBytes, flags, nullptr) < 0) {
     std::perror("clone");

@@ -8,6 +8,7 @@
 // others.
 #pragma once
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -37,6 +38,16 @@ inline void* reveal(Hidden hidden) { return reinterpret_cast<void*>(~hidden); }
 [[gnu::noinline]] inline void scrub_stack() {
   volatile char dead[32768];
   for (volatile char& byte : dead) byte = 0;
+}
+
+// Private memory in a mapping of its own: the kernel joins neighbours that are alike, and one of the others may hold a
+// thread's data.
+inline void* map_apart(std::size_t bytes) {
+  constexpr std::size_t kPage = 4096;
+  void* const all = mmap(nullptr, bytes + 2 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED) return nullptr;
+  char* const memory = static_cast<char*>(all) + kPage;
+  return mprotect(memory, bytes, PROT_READ | PROT_WRITE) == 0 ? memory : nullptr;
 }
 
 // Leaked objects born since `mark`; -1 when the scan was incomplete.

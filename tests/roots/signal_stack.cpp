@@ -1,7 +1,6 @@
 // A local variable of a handler that runs on a signal stack; and memory of a signal stack that nobody runs on.
 // args: on off idle idle-off
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <semaphore>
@@ -25,7 +24,7 @@ void hold(int) {
 
 void run_on_signal_stack() {
   stack_t stack{};
-  stack.ss_sp = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  stack.ss_sp = map_apart(kStackBytes);
   stack.ss_size = kStackBytes;
   sigaltstack(&stack, nullptr);
   struct sigaction action {};
@@ -43,7 +42,7 @@ void run_on_signal_stack() {
 int main(int, char** argv) {
   if (std::string_view(argv[1]).starts_with("idle")) {
     stack_t stack{};
-    stack.ss_sp = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack.ss_sp = map_apart(kStackBytes);
     stack.ss_size = kStackBytes;
     sigaltstack(&stack, nullptr);
     g_place = static_cast<void**>(stack.ss_sp) + 100;
