@@ -51,10 +51,13 @@ void register_stack(std::uintptr_t frame) noexcept {
   void* low = nullptr;
   std::size_t bytes = 0;
   pthread_attr_getstack(&attributes, &low, &bytes);
+  int state = PTHREAD_CREATE_JOINABLE;
+  pthread_attr_getdetachstate(&attributes, &state);
   pthread_attr_destroy(&attributes);
   const auto begin = reinterpret_cast<std::uintptr_t>(low);
   alloc::unwind_set_stack_end(begin + bytes);
-  api::process().threads.register_thread({begin, begin + bytes, frame, pthread_self()});
+  api::process().threads.register_thread(
+      {begin, begin + bytes, frame, pthread_self(), state == PTHREAD_CREATE_DETACHED});
 }
 
 void* run_thread(void* opaque) {

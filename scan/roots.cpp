@@ -206,6 +206,9 @@ void RootCollector::add_registered_stack(const StackEntry& entry) noexcept {
   if (entry.inherited) {
     want({entry.begin, entry.first_frame}, RootKind::kStack, false);
     want({entry.first_frame, entry.end}, RootKind::kTls, false);
+  } else if (entry.result_taken) {
+    // The second word: the C library's own table of thread-local blocks, kept for the next thread with this stack.
+    add({entry.thread_pointer + kWord, entry.thread_pointer + 2 * kWord}, RootKind::kTls);
   } else {
     add({entry.thread_pointer, entry.end}, RootKind::kTls);
   }

@@ -8,7 +8,8 @@
 //     a thread's stack pointer                      [stack pointer - red zone, first frame)      stack
 //                                                   [first frame, end)                           thread-local
 //     a thread's descriptor, elsewhere than a stack the whole mapping                            thread-local
-//     a registered stack without a live thread      the descriptor only; all of it if inherited  thread-local
+//     a registered stack without a live thread      its descriptor, until joined; all of it if   thread-local
+//                                                   inherited
 //     writable data of a loaded module              its pages that were written                  globals
 //     anything else that is private and anonymous   its pages that were touched                  mapping
 //     the heap, its metadata, the tool's memory     nothing

@@ -10,7 +10,22 @@ void ThreadRegistry::register_thread(const StackEntry& entry) noexcept {
   }
   entries_.truncate(kept);
   // A stack that finds no room stays unknown: it is then scanned like any mapping.
-  static_cast<void>(entries_.push_back(entry));
+  if (entries_.push_back(entry)) entries_.end()[-1].id = ++last_id_;
+}
+
+std::uint64_t ThreadRegistry::id_of(std::uintptr_t thread_pointer) noexcept {
+  const std::scoped_lock guard(mutex_);
+  for (const StackEntry& entry : entries_) {
+    if (entry.thread_pointer == thread_pointer) return entry.id;
+  }
+  return 0;
+}
+
+void ThreadRegistry::forget_result(std::uint64_t id) noexcept {
+  const std::scoped_lock guard(mutex_);
+  for (StackEntry& entry : entries_) {
+    if (entry.id == id && id != 0) entry.result_taken = true;
+  }
 }
 
 void ThreadRegistry::fork_child(std::uintptr_t own_thread_pointer) noexcept {

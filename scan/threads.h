@@ -9,11 +9,14 @@
 // on x86-64): when the library has unmapped the stack and somebody else maps memory there, the words are gone, and the
 // mapping is an ordinary one again.
 //
+// What a thread returned lies in its descriptor until somebody joins it. Once joined, or when it was detached, nobody
+// will ask, and of a thread that has ended everything is dead but for what the C library keeps for the next thread.
+//
 // In a forked child the other threads' stacks are all that is left of what they owned: fork_child() marks them
 // inherited, and they are scanned whole, since nobody could have freed what they hold.
 //
-// Threads: register_thread() by each thread for itself; the scanner holds lock() before it stops the world, so that no
-// thread is stopped inside; fork handlers hold it around a fork.
+// Threads: register_thread() by each thread for itself, id_of() and forget_result() by anybody; the scanner holds
+// lock() before it stops the world, so that no thread is stopped inside; fork handlers hold it around a fork.
 //
 // Called by: api/ (thread start, fork), roots.
 #pragma once
@@ -30,7 +33,9 @@ struct StackEntry {
   std::uintptr_t end = 0;          // end of the mapping; thread-local storage and the descriptor lie just below it
   std::uintptr_t first_frame = 0;  // frame of the function the thread started in: stack below, thread-local data above
   std::uintptr_t thread_pointer = 0;  // address of the thread's descriptor
+  bool result_taken = false;          // nobody will ask any more for what its thread returns
   bool inherited = false;             // its thread did not survive a fork
+  std::uint64_t id = 0;               // of this thread, unlike its address, for ever; set by the registry
 };
 
 class ThreadRegistry {
@@ -40,6 +45,11 @@ class ThreadRegistry {
   // The calling thread, started by pthread_create, runs on [begin, end). Replaces what was known of any overlapping
   // stack. Without memory the stack stays unknown, which can hide leaks but never invents one.
   void register_thread(const StackEntry& entry) noexcept;
+
+  // Of the thread with this descriptor, which has to be asked for before it can have been joined; 0: it is unknown.
+  [[nodiscard]] std::uint64_t id_of(std::uintptr_t thread_pointer) noexcept;
+  // That thread was joined, or detached. 0: nothing happens.
+  void forget_result(std::uint64_t id) noexcept;
 
   // In the child of a fork: every entry but the calling thread's is inherited.
   void fork_child(std::uintptr_t own_thread_pointer) noexcept;
@@ -52,6 +62,7 @@ class ThreadRegistry {
  private:
   std::mutex mutex_;
   alloc::MetaVector<StackEntry> entries_;  // mutex_
+  std::uint64_t last_id_ = 0;              // mutex_
 };
 
 }  // namespace arenascan::scan
