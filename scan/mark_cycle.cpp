@@ -187,11 +187,21 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
   }
   // Counted from here: a machine that is slow to stop threads will be no faster the next time.
   const std::uint64_t deadline = pause_ns == 0 ? UINT64_MAX : os_monotonic_ns() + pause_ns;
+  const auto is_in_time = [&] { return os_monotonic_ns() + rereader_.listed_ns() <= deadline; };
   attempt = may_do ? Attempt::kTooLong : Attempt::kListed;
-  Incomplete problem = rereader_.list_locked(may_do ? Rereader::Protect::kNo : Rereader::Protect::kAgain, world_);
-  if (problem == Incomplete::kNo && os_monotonic_ns() + rereader_.listed_ns() <= deadline) {
-    problem = collect_roots(job);
-    if (problem == Incomplete::kNo && mark_last(job, deadline)) {
+  Incomplete problem = Incomplete::kNo;
+  if (may_do) {
+    problem = rereader_.begin_list_locked(world_);
+    if (problem == Incomplete::kNo) problem = mark_from_roots(job);
+    const Incomplete listed = rereader_.end_list(world_);
+    if (problem == Incomplete::kNo) problem = listed;
+  } else {
+    problem = rereader_.list_and_protect_locked();
+    if (problem == Incomplete::kNo && is_in_time()) problem = mark_from_roots(job);
+  }
+  if (problem == Incomplete::kNo && is_in_time()) {
+    rereader_.reread();
+    if (marker_.drain_until(deadline)) {
       attempt = Attempt::kFinished;
       stamp_ = heap_.advance_stamp();
       keep_white(white, marker_.epoch());
@@ -201,12 +211,12 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
   return problem;
 }
 
-bool MarkCycle::mark_last(const Job& job, std::uint64_t deadline_ns) noexcept {
+Incomplete MarkCycle::mark_from_roots(const Job& job) noexcept {
+  if (const Incomplete problem = collect_roots(job); problem != Incomplete::kNo) return problem;
   marker_.leave_out(roots_.unreadable_heap());
   mark_roots(job);
   if (annotations_ != heap_.annotations()) mark_annotated(heap_.in_use_locked().bytes >> alloc::kPageShift);
-  rereader_.reread();
-  return marker_.drain_until(deadline_ns);
+  return Incomplete::kNo;
 }
 
 Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict, World::Meanwhile meanwhile) noexcept {

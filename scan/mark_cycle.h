@@ -116,7 +116,7 @@ class MarkCycle {
   Incomplete settle(const Job& job) noexcept;
   enum class Attempt : std::uint8_t { kFinished, kTooLong, kListed, kOutgrown };
   Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
-  bool mark_last(const Job& job, std::uint64_t deadline_ns) noexcept;
+  Incomplete mark_from_roots(const Job& job) noexcept;
 
   Incomplete stop_world(const MarkSettings& settings, Verdict& verdict,
                         World::Meanwhile meanwhile = World::Meanwhile::kSpin) noexcept;

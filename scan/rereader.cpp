@@ -16,6 +16,9 @@ constexpr std::uintptr_t kPieceBytes = std::uintptr_t{2} << 20;
 constexpr unsigned kMostRounds = 12;
 constexpr std::size_t kFewPages = 64;
 
+// Of so much heap a thread has listed the written pages by the time that another one has collected and read the roots.
+constexpr std::size_t kListedWhileRootsAreRead = std::size_t{256} << 20;
+
 // A piece is hot when so many times as much is written to it as to most.
 constexpr std::size_t kHot = 4;
 
@@ -97,24 +100,29 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   return Incomplete::kNo;
 }
 
-Incomplete Rereader::list_locked(Protect protect, World& world) noexcept {
-  const auto in_use = heap_.in_use_locked();
-  const AddressRange range{in_use.begin, in_use.begin + in_use.bytes};
+Incomplete Rereader::list_and_protect_locked() noexcept {
   begin_list();
-  const Incomplete problem = protect == Protect::kAgain ? list(range, protect) : list_with(world, range);
+  const Incomplete problem = list(in_use_locked(), Protect::kAgain);
   expected_pages_ = pages_;  // as many will be written while these are reread, at the most
   return problem;
 }
 
-// A stopped thread may do half of it.
-Incomplete Rereader::list_with(World& world, AddressRange range) noexcept {
-  const std::uintptr_t half = range.begin + ((range.end - range.begin) / 2 & ~(kPieceBytes - 1));
-  if (!question_.prepare(pagemap_, {half, range.end})) return Incomplete::kNoMemory;
-  world.offer({[](void* question) { static_cast<WrittenQuestion*>(question)->ask(); }, &question_});
-  Incomplete problem = list({range.begin, half}, Protect::kNo);
-  std::uintptr_t told = half;
-  if (!world.take_back()) told = question_.for_each_run(add_run, this);
-  if (problem == Incomplete::kNo && told < range.end) problem = list({told, range.end}, Protect::kNo);
+Incomplete Rereader::begin_list_locked(World& world) noexcept {
+  const AddressRange all = in_use_locked();
+  const std::size_t bytes = all.end - all.begin;
+  const std::size_t offered = std::min(bytes, (bytes + kListedWhileRootsAreRead) / 2) & ~(kPieceBytes - 1);
+  begin_list();
+  offered_ = {all.end - offered, all.end};
+  is_offered_ = question_.prepare(pagemap_, offered_);
+  if (is_offered_) world.offer({[](void* question) { static_cast<WrittenQuestion*>(question)->ask(); }, &question_});
+  return list({all.begin, offered_.begin}, Protect::kNo);
+}
+
+Incomplete Rereader::end_list(World& world) noexcept {
+  std::uintptr_t told = offered_.begin;
+  if (is_offered_ && !world.take_back()) told = question_.for_each_run(add_run, this);
+  const Incomplete problem = list({told, offered_.end}, Protect::kNo);
+  expected_pages_ = pages_;
   return problem;
 }
 
@@ -146,6 +154,10 @@ void Rereader::reread(Marker::Time time) noexcept {
 // All that is in use now. Pages handed out later have not been protected, and so count as written.
 AddressRange Rereader::watched() noexcept {
   const std::scoped_lock heap(heap_);
+  return in_use_locked();
+}
+
+AddressRange Rereader::in_use_locked() const noexcept {
   const auto in_use = heap_.in_use_locked();
   return {in_use.begin, in_use.begin + in_use.bytes};
 }

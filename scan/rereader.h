@@ -3,7 +3,7 @@
 //
 //     begin()       protects the heap piece by piece, and rereads all that is black there
 //     catch_up()    rounds: lists what was written, protects it again, rereads it; then catch_up_hot()
-//     -- pause --   list_locked(), reread(): what was written since the last round
+//     -- pause --   list..., reread(): what was written since the last round
 //
 // A page that is written waits for the pause, unless a round comes by first. While a round goes through the heap others
 // are written, so rounds stop getting smaller at some time. Then pieces that are written to much more than most are
@@ -45,8 +45,10 @@ class Rereader {
   [[nodiscard]] std::uint64_t expected_ns() const noexcept { return expected_pages_ * kNsPerPage; }
 
   // With the world stopped and the heap locked: what was written since; how long rereading that takes; and doing it.
-  enum class Protect : std::uint8_t { kNo, kAgain };
-  Incomplete list_locked(Protect protect, World& world) noexcept;
+  Incomplete list_and_protect_locked() noexcept;
+  // Without protection, and in two steps: between them, a stopped thread that spins does its part.
+  Incomplete begin_list_locked(World& world) noexcept;
+  Incomplete end_list(World& world) noexcept;
   [[nodiscard]] std::size_t listed_pages() const noexcept { return pages_; }
   [[nodiscard]] std::uint64_t listed_ns() const noexcept { return pages_ * kNsPerPage; }
   void reread(Marker::Time time = Marker::Time::kShort) noexcept;
@@ -54,11 +56,12 @@ class Rereader {
  private:
   static constexpr std::uint64_t kNsPerPage = 1'000;  // no longer, on machines of the 2020s
 
+  enum class Protect : std::uint8_t { kNo, kAgain };
   [[nodiscard]] AddressRange watched() noexcept;
+  [[nodiscard]] AddressRange in_use_locked() const noexcept;
   void begin_list() noexcept;
   static void add_run(AddressRange run, void* rereader) noexcept;
   Incomplete list(AddressRange range, Protect protect) noexcept;
-  Incomplete list_with(World& world, AddressRange range) noexcept;
   enum class Visit : std::uint8_t { kAll, kHot };
   Incomplete visit(Visit which, Pace& pace, std::size_t& pages) noexcept;
   Incomplete visit_until_settled(Visit which, Pace& pace) noexcept;
@@ -70,6 +73,8 @@ class Rereader {
   std::size_t pages_ = 0;  // of written_
   bool fits_ = true;
   WrittenQuestion question_;
+  AddressRange offered_;     // what it is about
+  bool is_offered_ = false;  // there was room for the answer
   std::size_t expected_pages_ = 0;
   alloc::MetaVector<std::uint32_t> by_piece_;  // pages that the last visit found written
 };
