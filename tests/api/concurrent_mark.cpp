@@ -1,9 +1,10 @@
-// args: move lost hurried stopped denied closed
+// args: move pair lost hurried stopped denied closed
 // Scans beside threads that do nothing but move pointers: exchanges between slots, lists spliced, vectors and arrays
 // that grow. Nothing is ever lost, so nothing may be reported; with 1,000 objects lost beforehand, all of them, in each
 // scan.
 //
-// move, lost: marked concurrently. hurried: with next to no time in pauses, so that most are given up. stopped: with
+// move, lost: marked concurrently. pair: with one other thread, which spins while it is stopped, where there are two
+// processors, and runs errands. hurried: with next to no time in pauses, so that most are given up. stopped: with
 // the world stopped, by option. denied: the system refuses to watch writes. closed: the program closes all files it
 // does not know, again and again. ARENA_TEST_SCANS: how many scans.
 #include <arenascan/arena.h>
@@ -68,6 +69,19 @@ void replace_young() {
     delete holder->young;
     holder->young = new Node(nullptr);
     g_moves.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+// Old objects hand each other young ones: few stay where they are from one reading of a page to the next.
+void shuffle_young() {
+  std::minstd_rand random(3);
+  const auto place = [&random]() -> Node*& { return g_held[20'000 + random() % 5'000]->young; };
+  while (!g_done.load(std::memory_order_relaxed)) {
+    for (int i = 0; i < 8; ++i) std::swap(place(), place());
+    Node*& replaced = place();
+    delete replaced;
+    replaced = new Node(nullptr);
+    g_moves.fetch_add(9, std::memory_order_relaxed);
   }
 }
 
@@ -174,12 +188,16 @@ int main(int, char** argv) {
   scrub_stack();
 
   std::vector<std::thread> threads;
-  threads.emplace_back(exchange_between_slots, 1);
-  threads.emplace_back(exchange_between_slots, 2);
-  threads.emplace_back(replace_young);
-  threads.emplace_back(splice_lists);
-  threads.emplace_back(grow_vectors);
-  threads.emplace_back(grow_arrays);
+  if (what == "pair") {
+    threads.emplace_back(shuffle_young);
+  } else {
+    threads.emplace_back(exchange_between_slots, 1);
+    threads.emplace_back(exchange_between_slots, 2);
+    threads.emplace_back(replace_young);
+    threads.emplace_back(splice_lists);
+    threads.emplace_back(grow_vectors);
+    threads.emplace_back(grow_arrays);
+  }
   if (what == "closed") threads.emplace_back(close_unknown_files);
 
   const char* const wanted_scans = std::getenv("ARENA_TEST_SCANS");
