@@ -201,9 +201,8 @@ int main(int, char** argv) {
   if (what == "closed") threads.emplace_back(close_unknown_files);
 
   const char* const wanted_scans = std::getenv("ARENA_TEST_SCANS");
-  const unsigned long scans = wanted_scans != nullptr ? std::strtoul(wanted_scans, nullptr, 10)
-                              : what == "hurried"     ? 120
-                                                      : 40;
+  const unsigned long usual_scans = what == "pair" ? 200 : what == "hurried" ? 60 : 40;
+  const unsigned long scans = wanted_scans != nullptr ? std::strtoul(wanted_scans, nullptr, 10) : usual_scans;
   const std::size_t expected = what == "lost" ? kLost : 0;
   unsigned long wrong = 0;
   unsigned long concurrent = 0;
