@@ -38,11 +38,11 @@ struct MarkCycle::Locks {
 Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
                           AddressRange own_stack, Verdict& verdict, OrphanList& white) noexcept {
   const std::uint64_t began = os_monotonic_ns();
-  if (surroundings_ != nullptr) {
-    if (const Incomplete problem = roots_.prepare(); problem != Incomplete::kNo) return problem;
-  }
   verdict.way = choose_way(settings);
   is_alone_ = verdict.way == Way::kStoppedAlone;
+  if (surroundings_ != nullptr) {
+    if (const Incomplete problem = roots_.prepare(is_alone_); problem != Incomplete::kNo) return problem;
+  }
   marker_.set_lanes(settings.pace.processor_percent < 100 ? 1 : std::min(settings.lanes, kMostLanes));
   verdict.prepare_ns = os_monotonic_ns() - began;
   const Job job{settings, pace, stack_pointer, own_stack, verdict};

@@ -240,7 +240,9 @@ void RootCollector::add_mapping(const Mapping& mapping) noexcept {
 void RootCollector::leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept {
   const auto leave = [this](AddressRange range) { fits_ = unasked_.push_back(range) && fits_; };
   unasked_.clear();
-  for (const AddressRange& range : constants_) leave(range);
+  if (knows_constants_) {
+    for (const AddressRange& range : constants_) leave(range);
+  }
   for (const AddressRange& range : never) {
     leave({range.begin, std::min(range.end, heap_in_use.begin)});
     leave({std::max(range.begin, heap_in_use.end), range.end});

@@ -77,7 +77,8 @@ class RootCollector {
  public:
   // Lists the writable segments of all loaded modules, if there are others than the last time. May take the loader's
   // lock.
-  [[nodiscard]] Incomplete prepare() noexcept;
+  // `is_alone`: no other thread can unload any until the roots are collected, and map something else where it was.
+  [[nodiscard]] Incomplete prepare(bool is_alone) noexcept;
 
   // Fills roots() for the stopped threads and the calling one. `never` are ranges that are no roots: the heap with its
   // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. `pagemap` is open. The
@@ -133,6 +134,7 @@ class RootCollector {
 
   MappingTable mappings_;
   alloc::MetaVector<AddressRange> constants_;  // what modules only read
+  bool knows_constants_ = false;               // they are where they were listed
   alloc::MetaVector<AddressRange> unasked_;    // where mappings do not matter; sorted
   alloc::MetaVector<AddressRange> modules_;    // sorted
   ModuleCount modules_known_;                  // when they were listed; no module ever added: not yet

@@ -22,7 +22,8 @@ bool add_segments(const dl_phdr_info& module, alloc::MetaVector<AddressRange>& w
 
 }  // namespace
 
-Incomplete RootCollector::prepare() noexcept {
+Incomplete RootCollector::prepare(bool is_alone) noexcept {
+  knows_constants_ = is_alone;
   enum : int { kListed, kAsBefore, kNoRoom };
   const alloc::ErrnoKeeper keeper;
   learn_register_layout();
