@@ -36,19 +36,26 @@ void keep_writing() {
 
 // An orphan that a thread goes on writing to, and what it holds, are not leaks; once at rest they are.
 void test_changed_orphan() {
-  const std::uint32_t mark = arena_mark();
+  const arena::leak_scope since;
   std::thread writer(keep_writing);
   const Hidden holder = allocate_hidden();
   *static_cast<void**>(reveal(holder)) = reveal(allocate_hidden());
   g_written = holder;
   scrub_stack();
-  for (int i = 0; i < 20; ++i) CHECK(leaked_since(mark) == 0);
-  const arena::report found = arena::scan();
-  CHECK(found.changed.objects == 2);
+  int seen_changed = 0;
+  for (int i = 0; i < 20; ++i) {
+    const arena::report found = since.scan();
+    CHECK(found.complete() && found.leaked.objects == 0);
+    CHECK(found.changed.objects == 0 || found.changed.objects == 2);
+    if (found.changed.objects == 2) ++seen_changed;
+  }
+  // A scan that meets the writer right after its write finds the pointer in a register, rightly: one in ten, more on a
+  // busy machine.
+  CHECK(seen_changed >= 5);
   g_done = true;
   writer.join();
   scrub_stack();
-  CHECK(leaked_since(mark) == 2);
+  CHECK(since.leaks() == 2);
 }
 
 void test_arguments() {
