@@ -15,10 +15,15 @@ namespace {
 // A heap of this size is marked in less time than two pauses take.
 constexpr std::size_t kSmallHeapBytes = std::size_t{2} << 20;
 
-// How often a pause may be in vain with the same budget, and how often the budget is doubled before there is none
-// any more: a program that writes faster than pauses allow to follow gets longer ones, instead of no verdict.
-constexpr unsigned kAttemptsABudget = 8;
+// How many pauses may be in vain with the same budget, and how often the budget is doubled before there is none any
+// more: a program that writes faster than pauses allow to follow gets longer ones, instead of no verdict.
+constexpr unsigned kAttemptsABudget = 16;
 constexpr unsigned kBudgetsDoubled = 3;
+
+// A program that is slowed down runs one part of so many of the time, once it runs: threads that slept have to be
+// woken.
+constexpr unsigned kSlowedShare = 4;
+constexpr std::uint64_t kLongestWakeNs = 400'000;
 
 }  // namespace
 
@@ -141,25 +146,49 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
   return problem;
 }
 
-// Attempts until one fits into a pause. The budget is doubled after some that were in vain: those that did not lead to
-// less being written.
+// Attempts until one fits into a pause. The budget is doubled after some that were in vain.
 Incomplete MarkCycle::finish(const Job& job, OrphanList& white) noexcept {
   Incomplete problem = settle(job);
-  unsigned vain = 0;
-  for (std::size_t before = SIZE_MAX; problem == Incomplete::kNo;) {
-    const unsigned doubled = vain / kAttemptsABudget;
+  for (unsigned attempts = 0; problem == Incomplete::kNo; ++attempts) {
+    const unsigned doubled = attempts / kAttemptsABudget;
+    const std::uint64_t pause_ns = doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
+    keep_white(white, marker_.epoch());
     Attempt attempt = Attempt::kFinished;
-    problem = try_to_finish(job, doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0, white, attempt);
+    problem = try_to_finish(job, pause_ns, white, attempt);
     if (problem != Incomplete::kNo || attempt == Attempt::kFinished) break;
-    const bool listed = attempt == Attempt::kListed;
-    if (!listed || rereader_.listed_pages() >= before - before / 8) ++vain;
-    before = rereader_.listed_pages();
-    if (listed) rereader_.reread(Marker::Time::kToSpare);
-    problem = rereader_.drain(job.pace, Phase::kReread);
-    if (problem == Incomplete::kNo && attempt == Attempt::kOutgrown) problem = rereader_.begin(job.pace);
-    if (problem == Incomplete::kNo && !listed) problem = settle(job);
+    problem = attempt == Attempt::kListed ? reread_slowly(job, pause_ns) : rereader_.drain(job.pace, Phase::kReread);
+    if (attempt != Attempt::kOutgrown) continue;
+    if (problem == Incomplete::kNo) problem = rereader_.begin(job.pace);
+    if (problem == Incomplete::kNo) problem = settle(job);
   }
   return problem;
+}
+
+// Rereads what was listed, and marks on, without rest; the program runs for a part of that time. So less is written
+// than read.
+Incomplete MarkCycle::reread_slowly(const Job& job, std::uint64_t pause_ns) noexcept {
+  const auto read_until = [this](std::uint64_t deadline_ns) {
+    return rereader_.reread_until(deadline_ns, Marker::Time::kToSpare) && marker_.drain_until(deadline_ns);
+  };
+  const std::uint64_t run_ns = pause_ns / kSlowedShare;
+  for (;;) {
+    bool is_done = false;
+    const std::uint64_t resumed = os_monotonic_ns();
+    std::uint64_t began = resumed;
+    for (; !is_done && !World::has_resumed() && began < resumed + kLongestWakeNs; began = os_monotonic_ns()) {
+      is_done = read_until(began + kLongestWakeNs / 16);
+    }
+    is_done = is_done || read_until(began + run_ns);
+    rereader_.note_run(os_monotonic_ns() - began);
+    if (is_done) return Incomplete::kNo;
+    if (!job.pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
+
+    const Locks locks(*this);
+    if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
+    is_done = read_until(os_monotonic_ns() + pause_ns - run_ns);
+    resume_world(job.verdict);
+    if (is_done) return Incomplete::kNo;
+  }
 }
 
 // Beside the program, until little is written between two readings.
@@ -169,9 +198,8 @@ Incomplete MarkCycle::settle(const Job& job) noexcept {
   return rereader_.catch_up_hot(job.pace);
 }
 
-// A pause of `pause_ns` at most; 0: no limit. Where that will not do, it is used for listing what was written, and for
-// protecting it, which takes a sixth of the time while no thread runs; to read it is left to be done beside the
-// program.
+// A pause of `pause_ns` at most, and longer by half of that than the roots take; 0: no limit. Where that will not do,
+// it is used for listing what was written, and for protecting it, which takes a sixth of the time while no thread runs.
 Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white,
                                     Attempt& attempt) noexcept {
   const Locks locks(*this);
@@ -179,36 +207,39 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
     attempt = Attempt::kOutgrown;
     return marker_.extend_locked() ? Incomplete::kNo : Incomplete::kNoMemory;
   }
-  const bool may_do = pause_ns == 0 || first_pause_ns_ + rereader_.expected_ns() <= pause_ns;
+  const std::uint64_t limit_ns = std::max(pause_ns, first_pause_ns_ + pause_ns / 2);
+  const bool may_do = pause_ns == 0 || first_pause_ns_ + rereader_.expected_ns() <= limit_ns;
   if (const Incomplete problem =
           stop_world(job.settings, job.verdict, may_do ? World::Meanwhile::kSpin : World::Meanwhile::kSleep);
       problem != Incomplete::kNo) {
     return problem;
   }
   // Counted from here: a machine that is slow to stop threads will be no faster the next time.
-  const std::uint64_t deadline = pause_ns == 0 ? UINT64_MAX : os_monotonic_ns() + pause_ns;
-  const auto is_in_time = [&] { return os_monotonic_ns() + rereader_.listed_ns() <= deadline; };
-  attempt = may_do ? Attempt::kTooLong : Attempt::kListed;
+  const std::uint64_t stopped = os_monotonic_ns();
   Incomplete problem = Incomplete::kNo;
   if (may_do) {
-    problem = rereader_.begin_list_locked(world_);
-    if (problem == Incomplete::kNo) problem = mark_from_roots(job);
-    const Incomplete listed = rereader_.end_list(world_);
-    if (problem == Incomplete::kNo) problem = listed;
+    problem = finish_until(job, pause_ns == 0 ? UINT64_MAX : stopped + limit_ns, white, attempt);
   } else {
-    problem = rereader_.list_and_protect_locked();
-    if (problem == Incomplete::kNo && is_in_time()) problem = mark_from_roots(job);
-  }
-  if (problem == Incomplete::kNo && is_in_time()) {
-    rereader_.reread();
-    if (marker_.drain_until(deadline)) {
-      attempt = Attempt::kFinished;
-      stamp_ = heap_.advance_stamp();
-      keep_white(white, marker_.epoch());
-    }
+    attempt = Attempt::kListed;
+    problem = rereader_.list_and_protect_locked(stopped + pause_ns - pause_ns / kSlowedShare);
   }
   resume_world(job.verdict);
   return problem;
+}
+
+Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white,
+                                   Attempt& attempt) noexcept {
+  attempt = Attempt::kTooLong;
+  Incomplete problem = rereader_.begin_list_locked(world_);
+  if (problem == Incomplete::kNo) problem = mark_from_roots(job);
+  const Incomplete listed = rereader_.end_list(world_);
+  if (problem == Incomplete::kNo) problem = listed;
+  if (problem != Incomplete::kNo || os_monotonic_ns() + rereader_.listed_ns() > deadline_ns) return problem;
+  if (!rereader_.reread_until(deadline_ns, Marker::Time::kShort) || !marker_.drain_until(deadline_ns)) return problem;
+  attempt = Attempt::kFinished;
+  stamp_ = heap_.advance_stamp();
+  keep_white(white, marker_.epoch());
+  return Incomplete::kNo;
 }
 
 Incomplete MarkCycle::mark_from_roots(const Job& job) noexcept {

@@ -21,12 +21,13 @@
 // rereading goes through memory in order and takes a third of the time. (Protecting first and rereading only what was
 // written costs a program that writes all over a large heap most of its speed for the whole mark.)
 //
-// The pause is limited: when more pages were written than can be read in settings.pause_ns, or more has come into reach
-// than can be marked, the world goes on, the rest is done beside it, and it is stopped again. Such a pause is not lost:
-// while all threads sleep, what was written is listed and protected in a sixth of the time that it takes beside them,
-// and less is written until the next one. A program that writes too fast even for that is given twice the time, or
-// four times, and in the end as much as it takes: the verdict comes first. Roots outside the heap are read during
-// pauses, whole.
+// The pause is limited. When more pages were written than can be read in settings.pause_ns, the program writes as fast
+// as it is read, and is slowed down: what was written is listed and protected in a pause, part by part (which takes a
+// sixth of the time while all threads sleep), and reread while the program runs for a quarter of the time only, in
+// pauses of the same length. So less is left each time, until a pause is enough for it. After many that were not, as
+// of a program with more threads than can be stopped in that time, it is given twice the time, or four times, and in
+// the end as much as it takes: the verdict comes first. Roots outside the heap are read during pauses, whole, however
+// long that takes.
 //
 // Concurrent marking is for heaps whose mark would be a pause worth avoiding, of processes that have somebody to pause,
 // on systems that can watch writes; Verdict::way tells which way was taken and why.
@@ -114,8 +115,10 @@ class MarkCycle {
   Incomplete begin_concurrent(const Job& job) noexcept;
   Incomplete finish(const Job& job, OrphanList& white) noexcept;
   Incomplete settle(const Job& job) noexcept;
+  Incomplete reread_slowly(const Job& job, std::uint64_t pause_ns) noexcept;
   enum class Attempt : std::uint8_t { kFinished, kTooLong, kListed, kOutgrown };
   Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
+  Incomplete finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white, Attempt& attempt) noexcept;
   Incomplete mark_from_roots(const Job& job) noexcept;
 
   Incomplete stop_world(const MarkSettings& settings, Verdict& verdict,

@@ -18,8 +18,8 @@
 //   1. An orphan is known by address and birth: a new object in the slot of an old orphan is another orphan.
 //   2. Whether an orphan has been hashed is a bit of its own; every value of the checksum is an ordinary one.
 //
-// Threads: the scanner's. keep_white() with the world stopped; find_white() then or before; the rest while the program
-// runs, so an orphan may be freed (and its slot reused) at any moment: look() tells.
+// Threads: the scanner's. keep_white() with the world stopped at last; find_white() then or before; the rest while the
+// program runs, so an orphan may be freed (and its slot reused) at any moment: look() tells.
 //
 // Called by: scanner.
 #pragma once
@@ -62,7 +62,7 @@ using OrphanList = alloc::MetaVector<Orphan>;
                                       OrphanList& found) noexcept;
 
 // Drops those that have been reached since they were found, or are gone. For the stopped world that follows a search
-// beside the running program.
+// beside the running program; and beside it, at any time before, so that few are left then.
 void keep_white(OrphanList& orphans, Epoch epoch) noexcept;
 
 // Asks memory for what look() and OrphanGraph will read of an orphan some places behind the i-th: they lie anywhere.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "alloc/os.h"
 
@@ -22,7 +23,14 @@ constexpr std::size_t kListedWhileRootsAreRead = std::size_t{256} << 20;
 // A piece is hot when so many times as much is written to it as to most.
 constexpr std::size_t kHot = 4;
 
-// Runs of pages that are asked for from memory before their turn.
+// Listed at a time: 5 us, or 200 when all of it was written.
+constexpr std::uintptr_t kListedAtOnce = std::uintptr_t{4} << 20;
+
+// Longer runs of written pages are reread in parts, and every few of those the clock is asked.
+constexpr std::uintptr_t kRunBytes = 8 * alloc::kOsPageBytes;
+constexpr std::size_t kRunsPerQuestion = 4;
+
+// Runs that are asked for from memory before their turn.
 constexpr std::size_t kFar = 8;
 constexpr std::size_t kNear = 4;
 
@@ -65,7 +73,7 @@ Incomplete Rereader::catch_up_hot(Pace& pace) noexcept { return visit_until_sett
 
 Incomplete Rereader::visit_until_settled(Visit which, Pace& pace) noexcept {
   std::size_t before = SIZE_MAX;
-  for (unsigned round = 0; round < kMostRounds && (round == 0 || expected_pages_ > kFewPages); ++round) {
+  for (unsigned round = 0; round < kMostRounds && (round == 0 || unlisted_pages_ > kFewPages); ++round) {
     std::size_t pages = 0;
     Incomplete problem = visit(which, pace, pages);
     if (problem == Incomplete::kNo) problem = drain(pace, Phase::kReread);
@@ -80,8 +88,8 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   const AddressRange all = watched();
   const std::size_t pieces = (all.end - all.begin + kPieceBytes - 1) / kPieceBytes;
   if (!by_piece_.resize(pieces)) return Incomplete::kNoMemory;
-  const std::size_t sum = expected_pages_;
-  expected_pages_ = 0;
+  const std::size_t sum = unlisted_pages_;
+  std::size_t expected = 0;
   for (std::size_t i = 0; i < pieces; ++i) {
     if (which == Visit::kAll || by_piece_[i] * pieces > kHot * sum) {
       const std::uintptr_t at = all.begin + i * kPieceBytes;
@@ -90,21 +98,33 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
           problem != Incomplete::kNo) {
         return problem;
       }
-      reread(Marker::Time::kToSpare);
+      reread_until(UINT64_MAX, Marker::Time::kToSpare);
       by_piece_[i] = static_cast<std::uint32_t>(pages_);
       pages += pages_;
       if (pages_ != 0 && !pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
     }
-    expected_pages_ += by_piece_[i];
+    expected += by_piece_[i];
   }
+  set_expected(expected);
   return Incomplete::kNo;
 }
 
-Incomplete Rereader::list_and_protect_locked() noexcept {
+Incomplete Rereader::list_and_protect_locked(std::uint64_t deadline_ns) noexcept {
+  const AddressRange all = in_use_locked();
   begin_list();
-  const Incomplete problem = list(in_use_locked(), Protect::kAgain);
-  expected_pages_ = pages_;  // as many will be written while these are reread, at the most
-  return problem;
+  do {
+    if (listed_to_ < all.begin || listed_to_ >= all.end) listed_to_ = all.begin;
+    const AddressRange part{listed_to_, std::min(all.end, listed_to_ + kListedAtOnce)};
+    if (const Incomplete problem = list(part, Protect::kAgain); problem != Incomplete::kNo) return problem;
+    listed_to_ = part.end;
+    listed_bytes_ += part.end - part.begin;
+  } while (listed_bytes_ < all.end - all.begin && alloc::os_monotonic_ns() < deadline_ns);
+  unlisted_pages_ -= std::min(unlisted_pages_, pages_);
+  if (listed_bytes_ >= all.end - all.begin) {
+    listed_bytes_ = 0;
+    unlisted_pages_ = std::exchange(new_pages_, 0);
+  }
+  return Incomplete::kNo;
 }
 
 Incomplete Rereader::begin_list_locked(World& world) noexcept {
@@ -122,12 +142,13 @@ Incomplete Rereader::end_list(World& world) noexcept {
   std::uintptr_t told = offered_.begin;
   if (is_offered_ && !world.take_back()) told = question_.for_each_run(add_run, this);
   const Incomplete problem = list({told, offered_.end}, Protect::kNo);
-  expected_pages_ = pages_;
+  set_expected(pages_);
   return problem;
 }
 
 void Rereader::begin_list() noexcept {
   written_.clear();
+  next_ = 0;
   pages_ = 0;
   fits_ = true;
 }
@@ -135,7 +156,15 @@ void Rereader::begin_list() noexcept {
 void Rereader::add_run(AddressRange run, void* rereader) noexcept {
   Rereader& to = *static_cast<Rereader*>(rereader);
   to.pages_ += (run.end - run.begin) / alloc::kOsPageBytes;
-  to.fits_ = to.written_.push_back(run) && to.fits_;
+  for (std::uintptr_t at = run.begin; at < run.end; at += kRunBytes) {
+    to.fits_ = to.written_.push_back({at, std::min(run.end, at + kRunBytes)}) && to.fits_;
+  }
+}
+
+void Rereader::set_expected(std::size_t pages) noexcept {
+  unlisted_pages_ = pages;
+  new_pages_ = 0;
+  listed_bytes_ = 0;
 }
 
 Incomplete Rereader::list(AddressRange range, Protect protect) noexcept {
@@ -143,12 +172,15 @@ Incomplete Rereader::list(AddressRange range, Protect protect) noexcept {
   return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;
 }
 
-void Rereader::reread(Marker::Time time) noexcept {
-  for (std::size_t i = 0; i < written_.size(); ++i) {
+bool Rereader::reread_until(std::uint64_t deadline_ns, Marker::Time time) noexcept {
+  while (next_ < written_.size()) {
+    const std::size_t i = next_++;
     if (i + kFar < written_.size()) marker_.fetch_page(written_[i + kFar].begin);
     if (i + kNear < written_.size()) marker_.fetch_objects_at(written_[i + kNear].begin);
     marker_.reread(written_[i], time);
+    if (i % kRunsPerQuestion == 0 && alloc::os_monotonic_ns() >= deadline_ns) break;
   }
+  return next_ == written_.size();
 }
 
 // All that is in use now. Pages handed out later have not been protected, and so count as written.

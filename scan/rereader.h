@@ -8,7 +8,7 @@
 // A page that is written waits for the pause, unless a round comes by first. While a round goes through the heap others
 // are written, so rounds stop getting smaller at some time. Then pieces that are written to much more than most are
 // visited alone: the next visit comes sooner, and finds less. What is left by then goes into the pause, or, when that
-// is too much, is listed and protected there, while no thread runs, and reread after it.
+// is too much, is listed and protected in pauses, part by part, and reread while the program runs only now and then.
 //
 // Each protection of 2 MiB makes other processors flush their TLBs (15 us on a virtual machine), each first write to a
 // protected page costs the program 2 to 20 us; mark_cycle.h tells why pages are protected only after the first mark.
@@ -42,24 +42,32 @@ class Rereader {
   Incomplete drain(Pace& pace, Phase phase) noexcept;
 
   // How long rereading will take in a pause that follows at once, about.
-  [[nodiscard]] std::uint64_t expected_ns() const noexcept { return expected_pages_ * kNsPerPage; }
+  [[nodiscard]] std::uint64_t expected_ns() const noexcept { return (unlisted_pages_ + new_pages_) * kNsPerPage; }
 
-  // With the world stopped and the heap locked: what was written since; how long rereading that takes; and doing it.
-  Incomplete list_and_protect_locked() noexcept;
-  // Without protection, and in two steps: between them, a stopped thread that spins does its part.
+  // With the world stopped and the heap locked: lists, and protects, what was written, from where the last such list
+  // ended to where `deadline_ns` is over, and a little more.
+  Incomplete list_and_protect_locked(std::uint64_t deadline_ns) noexcept;
+  // The program ran for so long since.
+  void note_run(std::uint64_t ns) noexcept { new_pages_ += ns / kNsPerPage; }
+
+  // The same for all of the heap, without protection, and in two steps: between them, a stopped thread that spins does
+  // its part.
   Incomplete begin_list_locked(World& world) noexcept;
   Incomplete end_list(World& world) noexcept;
-  [[nodiscard]] std::size_t listed_pages() const noexcept { return pages_; }
+
+  // How long it takes to reread what is listed; and doing so, until `deadline_ns` is over: false then.
   [[nodiscard]] std::uint64_t listed_ns() const noexcept { return pages_ * kNsPerPage; }
-  void reread(Marker::Time time = Marker::Time::kShort) noexcept;
+  bool reread_until(std::uint64_t deadline_ns, Marker::Time time) noexcept;
 
  private:
-  static constexpr std::uint64_t kNsPerPage = 1'000;  // no longer, on machines of the 2020s
+  // To reread one takes no longer, on machines of the 2020s; and to write to one that is protected takes no less.
+  static constexpr std::uint64_t kNsPerPage = 1'000;
 
   enum class Protect : std::uint8_t { kNo, kAgain };
   [[nodiscard]] AddressRange watched() noexcept;
   [[nodiscard]] AddressRange in_use_locked() const noexcept;
   void begin_list() noexcept;
+  void set_expected(std::size_t pages) noexcept;
   static void add_run(AddressRange run, void* rereader) noexcept;
   Incomplete list(AddressRange range, Protect protect) noexcept;
   enum class Visit : std::uint8_t { kAll, kHot };
@@ -71,11 +79,15 @@ class Rereader {
   const Pagemap& pagemap_;
   alloc::MetaVector<AddressRange> written_;
   std::size_t pages_ = 0;  // of written_
+  std::size_t next_ = 0;   // of written_, to be reread
   bool fits_ = true;
   WrittenQuestion question_;
-  AddressRange offered_;     // what it is about
-  bool is_offered_ = false;  // there was room for the answer
-  std::size_t expected_pages_ = 0;
+  AddressRange offered_;                       // what it is about
+  bool is_offered_ = false;                    // there was room for the answer
+  std::uintptr_t listed_to_ = 0;               // by the last list that protected
+  std::size_t listed_bytes_ = 0;               // of the heap, since all of it was listed the last time:
+  std::size_t unlisted_pages_ = 0;             // written before that
+  std::size_t new_pages_ = 0;                  // written since, about
   alloc::MetaVector<std::uint32_t> by_piece_;  // pages that the last visit found written
 };
 

@@ -68,6 +68,8 @@ class World {
 
   // Lets all stopped threads go on.
   void resume() noexcept;
+  // Whether all of them do so by now: one that slept may take 0.2 ms to be woken.
+  [[nodiscard]] static bool has_resumed() noexcept;
 
   // The threads that are stopped, between stop() and resume().
   [[nodiscard]] std::span<const StoppedThread> threads() const noexcept { return {threads_, count_}; }

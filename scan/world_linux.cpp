@@ -60,6 +60,10 @@ constinit std::atomic<std::uint32_t> g_generation{0};
 constinit std::atomic<std::uint32_t> g_answers{0};
 constinit std::atomic<std::uint32_t> g_awaited{0};
 
+// Raised by every handler that has answered, when its thread goes on. Reader: the scanner. Relaxed: nothing depends on
+// it but how long the scanner lets the threads run.
+constinit std::atomic<std::uint32_t> g_left{0};
+
 // Whether each stopped thread, and the scanner, can have a processor for itself, so that they may wait without
 // sleeping. Writer: scanner, before the signals; readers: handlers. Relaxed: a guess that is wrong costs time.
 constinit std::atomic<bool> g_has_processors{false};
@@ -124,6 +128,7 @@ void wait_while_stopped(int, siginfo_t* info, void* opaque) {
     futex(g_answers, FUTEX_WAKE, 1, nullptr);
   }
   wait_for_other_than(generation);
+  g_left.fetch_add(1, std::memory_order_relaxed);
   errno = saved_errno;
 }
 
@@ -381,6 +386,10 @@ void World::resume() noexcept {
   count_ = 0;
   g_generation.fetch_add(1, std::memory_order_acq_rel);
   futex(g_generation, FUTEX_WAKE, INT32_MAX, nullptr);
+}
+
+bool World::has_resumed() noexcept {
+  return g_left.load(std::memory_order_relaxed) == g_answers.load(std::memory_order_relaxed);
 }
 
 }  // namespace arenascan::scan

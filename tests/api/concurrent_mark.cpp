@@ -1,10 +1,11 @@
-// args: move pair lost hurried stopped denied closed
+// args: move pair lost hurried slowed stopped denied closed
 // Scans beside threads that do nothing but move pointers: exchanges between slots, lists spliced, vectors and arrays
 // that grow. Nothing is ever lost, so nothing may be reported; with 1,000 objects lost beforehand, all of them, in each
 // scan.
 //
 // move, lost: marked concurrently. pair: with one other thread, which spins while it is stopped, where there are two
-// processors, and runs errands. hurried: with next to no time in pauses, so that most are given up. stopped: with
+// processors, and runs errands. hurried: with next to no time in pauses, so that most are given up; slowed: with the
+// one thread of pair, which is slowed down then. stopped: with
 // the world stopped, by option. denied: the system refuses to watch writes. closed: the program closes all files it
 // does not know, again and again. ARENA_TEST_SCANS: how many scans.
 #include <arenascan/arena.h>
@@ -172,7 +173,8 @@ int main(int, char** argv) {
   const std::string_view what = argv[1];
   constexpr const char* kHurry = "at_exit=0:pause_budget_us=1";
   const char* const options = std::getenv("ARENASCAN_OPTIONS");
-  if (what == "hurried" && (options == nullptr || std::strcmp(options, kHurry) != 0)) {
+  const bool has_no_time = what == "hurried" || what == "slowed";
+  if (has_no_time && (options == nullptr || std::strcmp(options, kHurry) != 0)) {
     setenv("ARENASCAN_OPTIONS", kHurry, 1);
     execv("/proc/self/exe", argv);
     std::perror("execv");
@@ -188,7 +190,7 @@ int main(int, char** argv) {
   scrub_stack();
 
   std::vector<std::thread> threads;
-  if (what == "pair") {
+  if (what == "pair" || what == "slowed") {
     threads.emplace_back(shuffle_young);
   } else {
     threads.emplace_back(exchange_between_slots, 1);
@@ -201,7 +203,7 @@ int main(int, char** argv) {
   if (what == "closed") threads.emplace_back(close_unknown_files);
 
   const char* const wanted_scans = std::getenv("ARENA_TEST_SCANS");
-  const unsigned long usual_scans = what == "pair" ? 200 : what == "hurried" ? 60 : 40;
+  const unsigned long usual_scans = what == "slowed" ? 400 : what == "pair" ? 200 : what == "hurried" ? 60 : 40;
   const unsigned long scans = wanted_scans != nullptr ? std::strtoul(wanted_scans, nullptr, 10) : usual_scans;
   const std::size_t expected = what == "lost" ? kLost : 0;
   unsigned long wrong = 0;
@@ -230,7 +232,7 @@ int main(int, char** argv) {
   if (what == "stopped") return wrong == 0 && concurrent == 0 && incomplete == 0 ? 0 : 1;
   if (what == "closed") return wrong == 0 ? 0 : 1;
   if (!can_watch) std::fprintf(stderr, "NOT TESTED: %s\n", way);
-  if (what == "hurried" && can_watch && given_up < scans) {
+  if (has_no_time && can_watch && given_up < scans) {
     std::fprintf(stderr, "only %lu pauses were given up\n", given_up);
     return 1;
   }
