@@ -14,6 +14,7 @@
 
 #include "alloc/check.h"
 #include "alloc/os.h"
+#include "scan/interrupted_call.h"
 #include "scan/world.h"
 
 namespace arenascan::scan {
@@ -105,7 +106,7 @@ void wait_for_other_than(std::uint32_t generation) noexcept {
   while (!is_over()) futex(g_generation, FUTEX_WAIT, generation, nullptr);
 }
 
-void wait_while_stopped(int, siginfo_t* info, void* opaque) {
+void wait_while_stopped(int signal, siginfo_t* info, void* opaque) {
   const int saved_errno = errno;
   const auto carried = reinterpret_cast<std::uintptr_t>(info->si_value.sival_ptr);
   const auto generation = static_cast<std::uint32_t>(carried >> 32);
@@ -129,6 +130,7 @@ void wait_while_stopped(int, siginfo_t* info, void* opaque) {
   }
   wait_for_other_than(generation);
   g_left.fetch_add(1, std::memory_order_relaxed);
+  note_stop(signal, opaque);
   errno = saved_errno;
 }
 
