@@ -2,15 +2,17 @@
 // returned is held by its descriptor until then, and by nothing afterwards (threads.h).
 //
 // Joining is a cancellation point: none of these may be noexcept.
-#include <dlfcn.h>
 #include <pthread.h>
 #include <threads.h>
 
+#include "api/next_function.h"
 #include "api/process.h"
 
 using namespace arenascan;
 
 namespace {
+
+using api::NextFunction;
 
 // Calls take(), which joins or detaches the thread and returns 0 when it has. The next thread may have its descriptor
 // by then, so the registry is asked before. A thread that was detached before it has registered says so itself; in the
@@ -24,10 +26,13 @@ int take_result(pthread_t thread, Take&& take) {
   return error;
 }
 
-template <typename Function>
-Function* next_symbol(const char* name, Function*) noexcept {
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
-}
+constinit NextFunction g_join{"pthread_join", &::pthread_join};
+constinit NextFunction g_tryjoin{"pthread_tryjoin_np", &::pthread_tryjoin_np};
+constinit NextFunction g_timedjoin{"pthread_timedjoin_np", &::pthread_timedjoin_np};
+constinit NextFunction g_clockjoin{"pthread_clockjoin_np", &::pthread_clockjoin_np};
+constinit NextFunction g_detach{"pthread_detach", &::pthread_detach};
+constinit NextFunction g_thrd_join{"thrd_join", &::thrd_join};
+constinit NextFunction g_thrd_detach{"thrd_detach", &::thrd_detach};
 
 }  // namespace
 
@@ -35,38 +40,31 @@ Function* next_symbol(const char* name, Function*) noexcept {
 extern "C" {
 
 int pthread_join(pthread_t thread, void** result) {
-  static const auto join = next_symbol("pthread_join", &pthread_join);
-  return take_result(thread, [&] { return join(thread, result); });
+  return take_result(thread, [&] { return g_join.get()(thread, result); });
 }
 
 int pthread_tryjoin_np(pthread_t thread, void** result) {
-  static const auto join = next_symbol("pthread_tryjoin_np", &pthread_tryjoin_np);
-  return take_result(thread, [&] { return join(thread, result); });
+  return take_result(thread, [&] { return g_tryjoin.get()(thread, result); });
 }
 
 int pthread_timedjoin_np(pthread_t thread, void** result, const timespec* until) {
-  static const auto join = next_symbol("pthread_timedjoin_np", &pthread_timedjoin_np);
-  return take_result(thread, [&] { return join(thread, result, until); });
+  return take_result(thread, [&] { return g_timedjoin.get()(thread, result, until); });
 }
 
 int pthread_clockjoin_np(pthread_t thread, void** result, clockid_t clock, const timespec* until) {
-  static const auto join = next_symbol("pthread_clockjoin_np", &pthread_clockjoin_np);
-  return take_result(thread, [&] { return join(thread, result, clock, until); });
+  return take_result(thread, [&] { return g_clockjoin.get()(thread, result, clock, until); });
 }
 
 int pthread_detach(pthread_t thread) {
-  static const auto detach = next_symbol("pthread_detach", &pthread_detach);
-  return take_result(thread, [&] { return detach(thread); });
+  return take_result(thread, [&] { return g_detach.get()(thread); });
 }
 
 int thrd_join(thrd_t thread, int* result) {
-  static const auto join = next_symbol("thrd_join", &thrd_join);
-  return take_result(thread, [&] { return join(thread, result); });
+  return take_result(thread, [&] { return g_thrd_join.get()(thread, result); });
 }
 
 int thrd_detach(thrd_t thread) {
-  static const auto detach = next_symbol("thrd_detach", &thrd_detach);
-  return take_result(thread, [&] { return detach(thread); });
+  return take_result(thread, [&] { return g_thrd_detach.get()(thread); });
 }
 
 }  // extern "C"

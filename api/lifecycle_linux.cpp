@@ -58,6 +58,7 @@ void unlock_all() noexcept {
 }
 
 void after_fork_in_child() noexcept {
+  api::process().id = alloc::os_process_id();
   unlock_all();
   if (g_threads_at_fork != 1) api::process().inherited_before = api::process_scanner().mark_time();
   api::process().threads.fork_child(pthread_self());
@@ -88,7 +89,7 @@ void report_and_leave(void*) noexcept {
 }
 
 [[gnu::constructor(101)]] void begin() noexcept {
-  api::process();
+  api::process().id = alloc::os_process_id();
   pthread_atfork(before_fork, unlock_all, after_fork_in_child);
 }
 

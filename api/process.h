@@ -30,6 +30,7 @@ struct Process {
   bool is_guarded = false;  // some option of guard.h is on: every call takes the long way; constant likewise
   scan::ThreadRegistry threads;
   scan::UserRoots roots;
+  int id = 0;                          // 0: not known yet; written before main and in the child of a fork
   std::uint32_t inherited_before = 0;  // see ScanSettings; written in the child of a fork, which has one thread
 
   // How the stack caches fare, counted for kAllRechecked; any thread, relaxed.

@@ -11,7 +11,6 @@
 //
 // They may be called from signal handlers: no locks, nothing that is initialised by the first call. All are
 // cancellation points: none may be noexcept.
-#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -25,11 +24,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdint>
 #include <cstring>
 
 #include "alloc/os.h"
+#include "api/next_function.h"
 #include "scan/interrupted_call.h"
 
 using namespace arenascan;
@@ -41,54 +40,36 @@ extern "C" int __ppoll_chk(pollfd* files, nfds_t count, const timespec* timeout,
 
 namespace {
 
+using api::NextFunction;
+
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 
-// The next library's function of this name. Writer: resolve_all(), before main; whoever calls it earlier. Readers: all
-// callers. Relaxed: everybody would write the same.
-template <typename Function>
-class Next {
- public:
-  constexpr Next(const char* name, Function*) noexcept : name_(name) {}
-  Function* get() noexcept {
-    Function* function = function_.load(std::memory_order_relaxed);
-    if (function == nullptr) {
-      function = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name_));
-      function_.store(function, std::memory_order_relaxed);
-    }
-    return function;
-  }
-
- private:
-  const char* name_;
-  std::atomic<Function*> function_{nullptr};
-};
-
-constinit Next g_poll{"poll", &::poll};
-constinit Next g_ppoll{"ppoll", &::ppoll};
-constinit Next g_poll_checked{"__poll_chk", &::__poll_chk};
-constinit Next g_ppoll_checked{"__ppoll_chk", &::__ppoll_chk};
-constinit Next g_select{"select", &::select};
-constinit Next g_pselect{"pselect", &::pselect};
-constinit Next g_epoll_wait{"epoll_wait", &::epoll_wait};
-constinit Next g_epoll_pwait{"epoll_pwait", &::epoll_pwait};
-constinit Next g_epoll_pwait2{"epoll_pwait2", &::epoll_pwait2};
-constinit Next g_nanosleep{"nanosleep", &::nanosleep};
-constinit Next g_clock_nanosleep{"clock_nanosleep", &::clock_nanosleep};
-constinit Next g_thrd_sleep{"thrd_sleep", &::thrd_sleep};
-constinit Next g_sigtimedwait{"sigtimedwait", &::sigtimedwait};
-constinit Next g_sigwaitinfo{"sigwaitinfo", &::sigwaitinfo};
-constinit Next g_sigsuspend{"sigsuspend", &::sigsuspend};
-constinit Next g_pause{"pause", &::pause};
-constinit Next g_sem_timedwait{"sem_timedwait", &::sem_timedwait};
-constinit Next g_sem_clockwait{"sem_clockwait", &::sem_clockwait};
-constinit Next g_semop{"semop", &::semop};
-constinit Next g_semtimedop{"semtimedop", &::semtimedop};
-constinit Next g_msgrcv{"msgrcv", &::msgrcv};
-constinit Next g_msgsnd{"msgsnd", &::msgsnd};
+constinit NextFunction g_poll{"poll", &::poll};
+constinit NextFunction g_ppoll{"ppoll", &::ppoll};
+constinit NextFunction g_poll_checked{"__poll_chk", &::__poll_chk};
+constinit NextFunction g_ppoll_checked{"__ppoll_chk", &::__ppoll_chk};
+constinit NextFunction g_select{"select", &::select};
+constinit NextFunction g_pselect{"pselect", &::pselect};
+constinit NextFunction g_epoll_wait{"epoll_wait", &::epoll_wait};
+constinit NextFunction g_epoll_pwait{"epoll_pwait", &::epoll_pwait};
+constinit NextFunction g_epoll_pwait2{"epoll_pwait2", &::epoll_pwait2};
+constinit NextFunction g_nanosleep{"nanosleep", &::nanosleep};
+constinit NextFunction g_clock_nanosleep{"clock_nanosleep", &::clock_nanosleep};
+constinit NextFunction g_thrd_sleep{"thrd_sleep", &::thrd_sleep};
+constinit NextFunction g_sigtimedwait{"sigtimedwait", &::sigtimedwait};
+constinit NextFunction g_sigwaitinfo{"sigwaitinfo", &::sigwaitinfo};
+constinit NextFunction g_sigsuspend{"sigsuspend", &::sigsuspend};
+constinit NextFunction g_pause{"pause", &::pause};
+constinit NextFunction g_sem_timedwait{"sem_timedwait", &::sem_timedwait};
+constinit NextFunction g_sem_clockwait{"sem_clockwait", &::sem_clockwait};
+constinit NextFunction g_semop{"semop", &::semop};
+constinit NextFunction g_semtimedop{"semtimedop", &::semtimedop};
+constinit NextFunction g_msgrcv{"msgrcv", &::msgrcv};
+constinit NextFunction g_msgsnd{"msgsnd", &::msgsnd};
 
 template <typename... Functions>
-void resolve(Next<Functions>&... functions) noexcept {
+void resolve(NextFunction<Functions>&... functions) noexcept {
   (static_cast<void>(functions.get()), ...);
 }
 
