@@ -159,17 +159,20 @@ auto wait_time(const timespec* timeout, First&& first, Again&& again) {
   });
 }
 
-// Sleeps on after first(), which fails with EINTR as nanosleep does; to wait for no file is to sleep.
+// first(rest) sleeps as nanosleep does: -1 and EINTR when it was interrupted, and `rest` is left then. To wait for no
+// file is to sleep on. `left` may be where the program keeps the time that it wanted.
 template <typename First>
-int sleep_through(const timespec* wanted, timespec* left, First&& first) {
-  const Timer timer;
-  bool was_stopped = false;
-  const int result = wait_through(first, [&](scan::InterruptedCall& call) {
-    was_stopped = true;
-    const timespec rest = timer.rest_of(*wanted);
-    return g_ppoll.get()(nullptr, 0, &rest, Mask(call).set());
-  });
-  if (was_stopped && result == -1 && left != nullptr) *left = timer.rest_of(*wanted);
+int sleep_through(timespec* left, First&& first) {
+  timespec rest{};
+  const int result = wait_through([&] { return first(&rest); },
+                                  [&](scan::InterruptedCall& call) {
+                                    const Timer timer;
+                                    const timespec wanted = rest;
+                                    const int slept = g_ppoll.get()(nullptr, 0, &wanted, Mask(call).set());
+                                    rest = timer.rest_of(wanted);
+                                    return slept;
+                                  });
+  if (result == -1 && errno == EINTR && left != nullptr) *left = rest;
   return result;
 }
 
@@ -255,20 +258,20 @@ int epoll_pwait2(int file, epoll_event* events, int count, const timespec* timeo
 }
 
 int nanosleep(const timespec* wanted, timespec* left) {
-  return sleep_through(wanted, left, [&] { return g_nanosleep.get()(wanted, left); });
+  return sleep_through(left, [&](timespec* rest) { return g_nanosleep.get()(wanted, rest); });
 }
 
 // Returns the error. What is left to a point in time, or on a clock that does not run evenly, only that clock knows.
 int clock_nanosleep(clockid_t clock, int flags, const timespec* wanted, timespec* left) {
   const int saved_errno = errno;
   int error = 0;
-  const auto sleep = [&] {
-    error = g_clock_nanosleep.get()(clock, flags, wanted, left);
+  const auto sleep = [&](timespec* rest) {
+    error = g_clock_nanosleep.get()(clock, flags, wanted, rest);
     if (error == EINTR) errno = EINTR;
     return error == 0 ? 0 : -1;
   };
   const bool is_even = flags == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC);
-  const int result = is_even ? sleep_through(wanted, left, sleep) : wait_again(sleep);
+  const int result = is_even ? sleep_through(left, sleep) : wait_again([&] { return sleep(left); });
   if (result == 0) error = 0;
   errno = saved_errno;
   return error;
@@ -276,8 +279,8 @@ int clock_nanosleep(clockid_t clock, int flags, const timespec* wanted, timespec
 
 // -1 is: interrupted; what else it returns is an error.
 int thrd_sleep(const timespec* wanted, timespec* left) {
-  return sleep_through(wanted, left, [&] {
-    const int result = g_thrd_sleep.get()(wanted, left);
+  return sleep_through(left, [&](timespec* rest) {
+    const int result = g_thrd_sleep.get()(wanted, rest);
     if (result == -1) errno = EINTR;
     return result;
   });

@@ -43,7 +43,6 @@ constexpr std::uint64_t kSpinNs = 100'000;
 // gap of 0.7.
 constexpr std::uint64_t kSpinWhileStoppedNs = 1'000'000;
 constexpr unsigned kSpinsAClock = 32;
-
 constexpr int kSignalsBelowTop = 3;
 
 // Reserved by the first stop and never given back, so that a late signal finds its slot.
@@ -106,8 +105,7 @@ void wait_for_other_than(std::uint32_t generation) noexcept {
   while (!is_over()) futex(g_generation, FUTEX_WAIT, generation, nullptr);
 }
 
-void wait_while_stopped(int signal, siginfo_t* info, void* opaque) {
-  const int saved_errno = errno;
+void wait_while_stopped(const siginfo_t* info, void* opaque) noexcept {
   const auto carried = reinterpret_cast<std::uintptr_t>(info->si_value.sival_ptr);
   const auto generation = static_cast<std::uint32_t>(carried >> 32);
   const auto index = static_cast<std::uint32_t>(carried);
@@ -130,8 +128,13 @@ void wait_while_stopped(int signal, siginfo_t* info, void* opaque) {
   }
   wait_for_other_than(generation);
   g_left.fetch_add(1, std::memory_order_relaxed);
-  note_stop(signal, opaque);
-  errno = saved_errno;
+}
+
+// One that comes late, or from somebody else, is no more to be seen by the program.
+void on_stop_signal(int signal, siginfo_t* info, void* context) {
+  const alloc::ErrnoKeeper keeper;
+  wait_while_stopped(info, context);
+  note_stop(signal, context);
 }
 
 bool prepare_slots(std::size_t count) noexcept {
@@ -159,7 +162,7 @@ Incomplete prepare_signal(int wanted) noexcept {
   struct sigaction current {};
   if (const int taken = g_signal.load(std::memory_order_relaxed); taken != 0) {
     sigaction(taken, nullptr, &current);
-    return current.sa_sigaction == wait_while_stopped ? Incomplete::kNo : Incomplete::kSignalTaken;
+    return current.sa_sigaction == on_stop_signal ? Incomplete::kNo : Incomplete::kSignalTaken;
   }
   for (int signal = World::intended_signal(wanted); signal >= SIGRTMIN; --signal) {
     if (sigaction(signal, nullptr, &current) != 0 || (current.sa_flags & SA_SIGINFO) != 0 ||
@@ -168,7 +171,7 @@ Incomplete prepare_signal(int wanted) noexcept {
       continue;
     }
     struct sigaction ours {};
-    ours.sa_sigaction = wait_while_stopped;
+    ours.sa_sigaction = on_stop_signal;
     ours.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     sigfillset(&ours.sa_mask);
     if (sigaction(signal, &ours, nullptr) != 0) return Incomplete::kSignalTaken;

@@ -109,6 +109,12 @@ const Wait kWaits[] = {
      },
      0},
     {"nanosleep", [](bool for_ever) { return error_of(nanosleep(time_of(for_ever), nullptr)); }, 0},
+    {"nanosleep, in place",
+     [](bool for_ever) {
+       timespec time = *time_of(for_ever);
+       return error_of(nanosleep(&time, &time));
+     },
+     0},
     {"clock_nanosleep",
      [](bool for_ever) {
        timespec left{};
