@@ -47,8 +47,8 @@ struct Origin {
 };
 
 // An address in the function that it stands in. (The address of a function that a program refers to may be that of the
-// program's stub for it.)
-[[gnu::always_inline]] inline const void* this_code() noexcept {
+// program's stub for it.) Artificial: in a report it is its caller.
+[[gnu::always_inline, gnu::artificial]] inline const void* this_code() noexcept {
   const void* address = nullptr;
   asm("lea (%%rip), %0" : "=r"(address));
   return address;

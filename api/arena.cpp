@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "alloc/check.h"
+#include "api/explain.h"
 #include "api/last_report.h"
 #include "api/process.h"
 #include "api/result.h"
@@ -75,6 +76,16 @@ int arena_scan_ex(const arena_scan_options* options, arena_scan_result* result) 
 int arena_report(int fd, const char* format) {
   if (format == nullptr || std::strcmp(format, "text") != 0) return fail(EINVAL);
   const int error = api::report_last_scan(fd);
+  return error == 0 ? 0 : fail(error);
+}
+
+int arena_dump(const void* p, int fd) {
+  const int error = api::describe_object(p, fd);
+  return error == 0 ? 0 : fail(error);
+}
+
+int arena_retainers(const void* p, int fd) {
+  const int error = api::explain_object(p, fd);
   return error == 0 ? 0 : fail(error);
 }
 

@@ -1,6 +1,5 @@
 #include "scan/helpers.h"
 
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,35 +13,9 @@
 
 #include "alloc/meta_alloc.h"
 #include "alloc/os.h"
+#include "scan/bare_thread.h"
 
 namespace arenascan::scan {
-
-using alloc::os_monotonic_ns;
-
-namespace {
-
-constexpr std::uint64_t kSpinNs = 50'000;  // before a wait becomes a sleep
-
-// Not through the C library, which would write errno: helpers share the scanner's.
-long futex(std::atomic<std::uint32_t>& word, long operation, std::uint32_t value) noexcept {
-  long result = SYS_futex;
-  register const void* timeout asm("r10") = nullptr;
-  asm volatile("syscall"
-               : "+a"(result)
-               : "D"(&word), "S"(operation), "d"(value), "r"(timeout)
-               : "rcx", "r11", "memory");
-  return result;
-}
-
-void wait_while(std::atomic<std::uint32_t>& word, std::uint32_t value) noexcept {
-  const std::uint64_t until = os_monotonic_ns() + kSpinNs;
-  while (word.load(std::memory_order_acquire) == value) {
-    __builtin_ia32_pause();
-    if (os_monotonic_ns() >= until) futex(word, FUTEX_WAIT, value);
-  }
-}
-
-}  // namespace
 
 Helpers::~Helpers() {
   dismiss();
@@ -57,7 +30,7 @@ int Helpers::serve(void* opaque) noexcept {
     round = all.round_.load(std::memory_order_acquire);
     if (all.work_ == nullptr) return 0;
     all.work_(all.argument_, self.number);
-    if (all.working_.fetch_sub(1, std::memory_order_release) == 1) futex(all.working_, FUTEX_WAKE, 1);
+    if (all.working_.fetch_sub(1, std::memory_order_release) == 1) wake(all.working_, 1);
   }
 }
 
@@ -77,7 +50,7 @@ void Helpers::run(Work work, void* argument) noexcept {
   argument_ = argument;
   working_.store(static_cast<std::uint32_t>(count_), std::memory_order_relaxed);
   round_.fetch_add(1, std::memory_order_release);
-  if (count_ != 0) futex(round_, FUTEX_WAKE, INT_MAX);
+  if (count_ != 0) wake(round_, INT_MAX);
 }
 
 void Helpers::wait() noexcept {
@@ -114,17 +87,11 @@ void Helpers::join_thread(Helper& helper) noexcept { pthread_join(static_cast<pt
 // is the same for all.
 bool Helpers::begin_thread(Helper& helper) noexcept {
   constexpr std::size_t kStackBytes = std::size_t{64} << 10;
-  const alloc::ErrnoKeeper keep_errno;
   if (helper.stack == nullptr) helper.stack = alloc::meta_allocate(kStackBytes);
   if (helper.stack == nullptr) return false;
-  std::uint64_t all_signals = ~std::uint64_t{0};
-  std::uint64_t before = 0;
-  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &before, sizeof(before));
-  auto* const id = reinterpret_cast<pid_t*>(&helper.id);
   const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
                     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-  const int made = clone(serve, static_cast<char*>(helper.stack) + kStackBytes, flags, &helper, id, nullptr, id);
-  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof(before));
+  const int made = begin_bare_thread(serve, &helper, helper.stack, kStackBytes, flags, &helper.id);
   helper.thread = static_cast<std::uintptr_t>(made);
   return made > 0;
 }

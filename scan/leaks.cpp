@@ -83,7 +83,7 @@ bool OrphanGraph::build(alloc::HeapView heap, const Marker& marker, const Orphan
     if (!fits || !first.push_back(static_cast<std::uint32_t>(targets.size()))) return false;
     if ((orphan.object.state() & alloc::state::kNoScan) != 0) continue;
     const std::uintptr_t begin = orphan.object.address();
-    marker.for_each_word(begin, begin + orphan.bytes, [&](std::uintptr_t word) {
+    marker.for_each_word(begin, begin + orphan.bytes, [&](std::uintptr_t word, std::uintptr_t) {
       Object object;
       if (!heap.find(word, object)) return;
       const std::uint32_t target = index.find(orphans, object);

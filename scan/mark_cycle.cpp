@@ -328,4 +328,35 @@ Incomplete MarkCycle::mark_held(const MarkSettings& settings, const OrphanList& 
   return Incomplete::kNo;
 }
 
+Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_t word, std::uintptr_t stack_pointer,
+                                     AddressRange own_stack, Retainers& found) noexcept {
+  is_alone_ = alloc::os_thread_count() == 1;
+  if (const Incomplete problem = roots_.prepare(is_alone_); problem != Incomplete::kNo) return problem;
+  Pace pace(settings.pace);
+  Verdict verdict;
+  const Job job{settings, pace, stack_pointer, own_stack, verdict};
+  const Locks locks(*this);
+  if (!marker_.begin_locked()) return Incomplete::kNoMemory;
+  Incomplete problem = stop_world(settings, verdict);
+  found.incomplete_thread = verdict.incomplete_thread;
+  if (problem != Incomplete::kNo) return problem;
+  pagemap_.open(Pagemap::Beside::kStoppedWorld);
+  problem = collect_roots(job);
+  pagemap_.close();
+  marker_.leave_out(roots_.unreadable_heap());
+  MetaVector<RootRange> all;
+  bool fits = true;
+  for (const RootRange& root : roots_.roots()) fits = fits && all.push_back(root);
+  if (settings.roots.user) {
+    for (const AddressRange& range : user_roots_.ranges_locked())
+      fits = fits && all.push_back({range, RootKind::kUser});
+  }
+  if (problem == Incomplete::kNo) {
+    RetainerSearch search(heap_, marker_, {all.begin(), all.size()});
+    if (!fits || !search.run(word, alloc::os_thread_id(), found)) problem = Incomplete::kNoMemory;
+  }
+  resume_world(verdict);
+  return problem;
+}
+
 }  // namespace arenascan::scan

@@ -47,6 +47,7 @@
 #include "scan/pace.h"
 #include "scan/pagemap.h"
 #include "scan/rereader.h"
+#include "scan/retainers.h"
 #include "scan/roots.h"
 #include "scan/threads.h"
 #include "scan/verdict.h"
@@ -90,6 +91,11 @@ class MarkCycle {
   // Marks, with the world stopped, from objects that turned out to be held after all. Each of `orphans` that `is_held`.
   Incomplete mark_held(const MarkSettings& settings, const OrphanList& orphans, bool (*is_held)(const Orphan&),
                        Verdict& verdict) noexcept;
+
+  // Why the object that `word` points to is reached, with the world stopped. A mark of its own: what the last one found
+  // white is no longer told by colours.
+  Incomplete find_retainers(const MarkSettings& settings, std::uintptr_t word, std::uintptr_t stack_pointer,
+                            AddressRange own_stack, Retainers& found) noexcept;
 
   [[nodiscard]] const Marker& marker() const noexcept { return marker_; }
 

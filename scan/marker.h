@@ -127,7 +127,7 @@ class Marker {
     state_.for_each_readable(begin, end, visit);
   }
 
-  // Calls visit(word) for each aligned word of a range that may be read.
+  // Calls visit(word, address of it) for each aligned word of a range that may be read.
   template <typename Visit>
   void for_each_word(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
     for_each_readable(begin, end, [&](std::uintptr_t from, std::uintptr_t to) { visit_words(from, to, visit); });
@@ -171,7 +171,7 @@ template <typename Visit>
   begin = (begin + kWord - 1) & ~(kWord - 1);
   end &= ~(kWord - 1);
   for (std::uintptr_t at = begin; at < end; at += kWord) {
-    visit(__atomic_load_n(reinterpret_cast<const std::uintptr_t*>(at), __ATOMIC_RELAXED));
+    visit(__atomic_load_n(reinterpret_cast<const std::uintptr_t*>(at), __ATOMIC_RELAXED), at);
   }
 }
 

@@ -33,6 +33,9 @@ struct VectorPieces {
 };
 VectorPieces vector_pieces(const StoppedThread& thread) noexcept;
 
+// Makes a vector state that ptrace has copied, of `bytes` in all, one as it lies in a signal frame.
+void as_in_signal_frame(void* vector_state, std::size_t bytes) noexcept;
+
 // Asks the processor, which takes long in a virtual machine, how vector_pieces() has to read; once.
 void learn_register_layout() noexcept;
 

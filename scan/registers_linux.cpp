@@ -15,6 +15,9 @@ struct Component {
   std::uint32_t offset, bytes;
 };
 constexpr unsigned kComponents = 20;
+constexpr std::size_t kSoftwareOffset = 464;  // magic 4, size of the whole area 4
+constexpr std::uint32_t kMagic = 0x46505853;
+constexpr std::size_t kLegacyBytes = 512;
 std::array<Component, kComponents> component_layout() noexcept {
   std::array<Component, kComponents> layout{};
   for (unsigned i = 2; i < kComponents; ++i) {
@@ -62,9 +65,7 @@ VectorPieces vector_pieces(const StoppedThread& thread) noexcept {
     std::memcpy(&word, reinterpret_cast<const void*>(area + offset), sizeof(word));
     return word;
   };
-  constexpr std::size_t kSoftwareOffset = 464;  // magic 4, size of the whole area 4
-  constexpr std::uint32_t kMagic = 0x46505853;
-  constexpr std::size_t kInUseOffset = 512;  // which components hold anything
+  constexpr std::size_t kInUseOffset = kLegacyBytes;  // which components hold anything
   const std::uint64_t software = word_at(kSoftwareOffset);
   const bool is_extended = static_cast<std::uint32_t>(software) == kMagic;
   const std::uint64_t in_use = is_extended ? word_at(kInUseOffset) : 3;
@@ -77,6 +78,11 @@ VectorPieces vector_pieces(const StoppedThread& thread) noexcept {
     if (std::uint64_t{offset} + bytes <= software >> 32) add(offset, bytes);
   }
   return found;
+}
+
+void as_in_signal_frame(void* vector_state, std::size_t bytes) noexcept {
+  const std::uint64_t software = bytes > kLegacyBytes ? std::uint64_t{bytes} << 32 | kMagic : 0;
+  std::memcpy(static_cast<char*>(vector_state) + kSoftwareOffset, &software, sizeof(software));
 }
 
 }  // namespace arenascan::scan

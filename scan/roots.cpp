@@ -79,7 +79,7 @@ bool RootCollector::is_enabled(RootKind kind) const noexcept {
 void RootCollector::add(AddressRange range, RootKind kind) noexcept {
   if (!is_enabled(kind)) return;
   range = {(range.begin + kWord - 1) & ~(kWord - 1), range.end & ~(kWord - 1)};
-  if (range.begin < range.end) fits_ = roots_.push_back({range, kind}) && fits_;
+  if (range.begin < range.end) fits_ = roots_.push_back({range, kind, thread_}) && fits_;
 }
 
 void RootCollector::want(AddressRange range, RootKind kind, bool file) noexcept {
@@ -164,6 +164,7 @@ void RootCollector::add_stack(std::uintptr_t from, const StackEntry& entry) noex
 }
 
 void RootCollector::add_thread(const StoppedThread& thread, const ThreadRegistry& registry) noexcept {
+  thread_ = thread.thread_id;
   fits_ = live_.push_back({thread.stack_pointer, thread.thread_pointer}) && fits_;
   add({thread.registers_begin, thread.registers_end}, RootKind::kRegisters);
   const VectorPieces vectors = vector_pieces(thread);
@@ -268,6 +269,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   for (const AddressRange& range : never) claim(range);
   add_thread(self, registry);
   for (const StoppedThread& thread : stopped) add_thread(thread, registry);
+  thread_ = 0;
   for (const StackEntry& entry : registry.entries_locked()) add_registered_stack(entry);
   sort_and_merge(claimed_);
   for (const Mapping& mapping : mappings_) {

@@ -44,6 +44,7 @@ enum class RootKind : std::uint8_t { kGlobals, kStack, kRegisters, kTls, kMappin
 struct RootRange {
   AddressRange range;
   RootKind kind = RootKind::kGlobals;
+  int thread = 0;  // whose stack, registers or thread-local data it is, where that is known
 };
 
 struct RootSettings {
@@ -144,6 +145,7 @@ class RootCollector {
   alloc::MetaVector<RootRange> roots_;
   alloc::MetaVector<AddressRange> unreadable_;
   RootSettings settings_;
+  int thread_ = 0;  // whose roots are being added
   const Pagemap* pagemap_ = nullptr;
   bool fits_ = true;  // false: the tool's memory ran out
 };

@@ -54,21 +54,55 @@ void Scanner::scan(const ScanSettings& settings, Verdict& verdict) noexcept {
     run(settings, 0, verdict);
     return;
   }
-  if (!prepare_stack()) {
+  if (!call_on_own_stack([&](std::uintptr_t stack_pointer) { run(settings, stack_pointer, verdict); })) {
     verdict.incomplete = Incomplete::kNoMemory;
-    return;
   }
-  struct Job {
-    Scanner* scanner;
-    const ScanSettings* settings;
-    Verdict* verdict;
-  } job{this, &settings, &verdict};
+}
+
+void Scanner::find_retainers(const ScanSettings& settings, std::uintptr_t word, Retainers& found) noexcept {
+  const std::scoped_lock guard(mutex_);
+  const auto body = [&](std::uintptr_t stack_pointer) {
+    const KeptDescriptors kept(heap_);
+    found.incomplete = alloc::meta_prepare() ? cycle_.find_retainers(settings.mark, word, stack_pointer, stack_, found)
+                                             : Incomplete::kNoMemory;
+  };
+  if (!call_on_own_stack(body)) found.incomplete = Incomplete::kNoMemory;
+}
+
+bool Scanner::describe(std::uintptr_t word, Description& known) noexcept {
+  using Standing = Description::Standing;
+  const std::scoped_lock guard(mutex_);
+  const KeptDescriptors kept(heap_);
+  alloc::Object object;
+  if (!heap_.find(word, object)) return false;
+  const alloc::Birth birth = object.birth();
+  known.address = object.address();
+  known.bytes = object.bytes();
+  known.slot_bytes = object.page->slot_bytes;
+  known.state = object.state();
+  known.stack = birth.stack;
+  known.age = birth.age(heap_.stamp());
+  if (!is_whole_) return true;
+  known.standing = known.age <= heap_.stamp() - cycle_.stamp() ? Standing::kBornLater : Standing::kReached;
+  for (const Orphan& orphan : orphans_) {
+    if (!(orphan.object == object) || orphan.birth != birth) continue;
+    known.standing = orphan.reported  ? Standing::kLeaked
+                     : orphan.changed ? Standing::kChanged
+                                      : Standing::kHeldByChanged;
+    known.is_hashed = orphan.hashed;
+    known.checksum = orphan.checksum;
+  }
+  return true;
+}
+
+// False: there is no stack.
+template <typename Body>
+bool Scanner::call_on_own_stack(Body body) noexcept {
+  if (!prepare_stack()) return false;
   call_with_registers_saved(
-      [](std::uintptr_t stack_pointer, void* opaque) {
-        const Job& wanted = *static_cast<const Job*>(opaque);
-        wanted.scanner->run(*wanted.settings, stack_pointer, *wanted.verdict);
-      },
-      &job, stack_.end);
+      [](std::uintptr_t stack_pointer, void* wanted) { (*static_cast<Body*>(wanted))(stack_pointer); }, &body,
+      stack_.end);
+  return true;
 }
 
 std::uint32_t Scanner::mark_time() noexcept {
@@ -92,6 +126,7 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   verdict.classify_ns = os_monotonic_ns() - classify_began;
   verdict.total_ns = os_monotonic_ns() - began;
   verdict.incomplete = problem;
+  is_whole_ = problem == Incomplete::kNo;
   if (problem == Incomplete::kNo) return;
   // A verdict that is not whole claims nothing.
   verdict.direct = verdict.indirect = verdict.fresh = Count{};

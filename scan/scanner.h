@@ -38,6 +38,20 @@ struct ScanSettings {
                                  // does one that lies Birth::kOldestAge or more back
 };
 
+// One object, and what the last scan made of it.
+struct Description {
+  enum class Standing : std::uint8_t { kNeverScanned, kBornLater, kReached, kHeldByChanged, kChanged, kLeaked };
+  std::uintptr_t address = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t slot_bytes = 0;
+  std::uint8_t state = 0;  // layout.h
+  alloc::StackId stack = alloc::kNoStack;
+  std::uint32_t age = 0;  // in scans and marks; Birth::kOldestAge: at least that
+  Standing standing = Standing::kNeverScanned;
+  bool is_hashed = false;
+  std::uint64_t checksum = 0;
+};
+
 class Scanner {
  public:
   Scanner(alloc::Heap& heap, UserRoots& user_roots, const Surroundings* surroundings) noexcept
@@ -45,6 +59,12 @@ class Scanner {
 
   // Scans now. The calling thread's registers, and its stack from here on, are roots (not for a private heap).
   void scan(const ScanSettings& settings, Verdict& verdict) noexcept;
+
+  // Why the object that `word` points to or into is reached. The world stands still for it.
+  void find_retainers(const ScanSettings& settings, std::uintptr_t word, Retainers& found) noexcept;
+
+  // What is known of the object that `word` points to or into. False: there is none.
+  bool describe(std::uintptr_t word, Description& known) noexcept;
 
   // Births from now on can be told from earlier ones; for ScanSettings::born_since.
   std::uint32_t mark_time() noexcept;
@@ -58,6 +78,8 @@ class Scanner {
 
  private:
   bool prepare_stack() noexcept;
+  template <typename Body>
+  bool call_on_own_stack(Body body) noexcept;
   void run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete mark_phase(const ScanSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
                         Verdict& verdict) noexcept;
@@ -73,8 +95,9 @@ class Scanner {
   bool is_process_;
 
   std::mutex mutex_;
-  AddressRange stack_;  // mutex_, and the rest likewise; reserved by the first scan and kept
-  OrphanList orphans_;  // of the last scan
+  AddressRange stack_;     // mutex_, and the rest likewise; reserved by the first scan and kept
+  OrphanList orphans_;     // of the last whole scan
+  bool is_whole_ = false;  // the last scan was
 };
 
 }  // namespace arenascan::scan

@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -8,13 +7,13 @@
 
 #include <atomic>
 #include <cerrno>
-#include <charconv>
-#include <cstring>
 #include <iterator>
 
 #include "alloc/check.h"
 #include "alloc/os.h"
 #include "scan/interrupted_call.h"
+#include "scan/tasks.h"
+#include "scan/tracer.h"
 #include "scan/world.h"
 
 namespace arenascan::scan {
@@ -49,6 +48,8 @@ constexpr int kSignalsBelowTop = 3;
 Slot* g_slots = nullptr;
 std::size_t g_slots_committed = 0;   // writer: scanner, before it queues a signal; readers: handlers that got one
 StoppedThread* g_stopped = nullptr;  // dense copy for World::threads()
+
+constinit Tracer g_tracer;  // the scanner's
 
 // Generation of the stop under way; odd: stopped, even: running. Writer: scanner. Readers: handlers, which wait on it.
 // Release/acquire, so that nothing a resumed thread does comes before the scanner's last read.
@@ -190,49 +191,6 @@ bool queue_signal(int thread_id, std::uintptr_t carried) noexcept {
   return syscall(SYS_rt_tgsigqueueinfo, alloc::os_process_id(), thread_id, info.si_signo, &info) == 0;
 }
 
-// The text of /proc/self/task/THREAD/FILE, or -1 when the thread is gone.
-std::ptrdiff_t read_task_file(int thread_id, std::string_view file, char* buffer, std::size_t capacity) noexcept {
-  alloc::FixedText path;
-  path.text("/proc/self/task/").decimal(static_cast<std::uint64_t>(thread_id)).text("/").text(file).text({"\0", 1});
-  return alloc::os_read_file(path.view().data(), buffer, capacity);
-}
-
-// Whether the thread can never answer because it has ended: it is gone, or a zombie (a main thread that left early).
-bool has_ended(int thread_id) noexcept {
-  char text[512];
-  const std::ptrdiff_t length = read_task_file(thread_id, "stat", text, sizeof(text));
-  if (length <= 0) return true;
-  const std::string_view stat(text, static_cast<std::size_t>(length));
-  const std::size_t state = stat.rfind(") ");
-  return state != std::string_view::npos && state + 2 < stat.size() &&
-         (stat[state + 2] == 'Z' || stat[state + 2] == 'X');
-}
-
-// Calls visit(thread id) for each entry of /proc/self/task until it returns false. False when it cannot be read.
-template <typename Visit>
-bool for_each_task(Visit&& visit) noexcept {
-  const int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
-  alignas(8) char buffer[4096];
-  long got = 0;
-  bool go_on = true;
-  while (go_on && (got = syscall(SYS_getdents64, fd, buffer, sizeof(buffer))) > 0) {
-    for (long at = 0; go_on && at < got;) {
-      constexpr std::size_t kLengthOffset = 16;  // of struct linux_dirent64
-      constexpr std::size_t kNameOffset = 19;
-      std::uint16_t length = 0;
-      std::memcpy(&length, buffer + at + kLengthOffset, sizeof(length));
-      const char* const name = buffer + at + kNameOffset;
-      int thread_id = 0;
-      std::from_chars(name, name + strnlen(name, 16), thread_id);
-      if (thread_id > 0) go_on = visit(thread_id);
-      at += length;
-    }
-  }
-  close(fd);
-  return got >= 0;
-}
-
 class Stopper {
  public:
   explicit Stopper(std::uint64_t timeout_ns) noexcept
@@ -253,10 +211,9 @@ class Stopper {
     }
     stopped = 0;
     for (std::size_t i = 0; i < count_; ++i) {
-      const std::uint32_t answer = g_slots[i].answer.load(std::memory_order_acquire);
-      if (answer == kEnded) continue;
+      if (g_slots[i].answer.load(std::memory_order_relaxed) == kEnded) continue;
       // A handler of an earlier stop that gave up was in the way just now.
-      if (answer != generation_) return {Incomplete::kThreadNotStopped, g_slots[i].thread_id};
+      if (!has_answered(g_slots[i])) return {Incomplete::kThreadNotStopped, g_slots[i].thread_id};
       g_stopped[stopped++] = g_slots[i].thread;
     }
     return {};
@@ -276,8 +233,10 @@ class Stopper {
       slot.thread_id = thread_id;
       slot.answer.store(0, std::memory_order_relaxed);
       if (stopped_at_ns_ == 0) stopped_at_ns_ = alloc::os_monotonic_ns();
-      if (queue_signal(thread_id, ticket(generation_, count_))) {
+      const bool is_deaf = g_tracer.knows(thread_id) && blocks_signal(thread_id, g_signal);
+      if (is_deaf || queue_signal(thread_id, ticket(generation_, count_))) {
         ++count_;
+        if (is_deaf) trace(slot);
       } else if (errno != ESRCH) {
         outcome = {Incomplete::kThreadNotStopped, thread_id};
         return false;
@@ -288,7 +247,7 @@ class Stopper {
   }
 
   World::Outcome wait_for_answers() noexcept {
-    g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - ended_), std::memory_order_seq_cst);
+    g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - not_awaited_), std::memory_order_seq_cst);
     const std::uint64_t spin_until = processors_ > 1 ? alloc::os_monotonic_ns() + kSpinNs : 0;
     for (;;) {
       const std::uint32_t seen = g_answers.load(std::memory_order_seq_cst);
@@ -301,27 +260,43 @@ class Stopper {
         continue;
       }
       const timespec slice{0, static_cast<long>(kWaitSliceNs)};
-      if (futex(g_answers, FUTEX_WAIT, seen, &slice) != 0 && errno == ETIMEDOUT) forget_ended();
+      if (futex(g_answers, FUTEX_WAIT, seen, &slice) != 0 && errno == ETIMEDOUT) look_after_missing();
     }
   }
 
   [[nodiscard]] const Slot* first_missing() noexcept {
-    const auto has_answered = [this](const Slot& slot) {
-      const std::uint32_t answer = slot.answer.load(std::memory_order_acquire);
-      return answer == generation_ || answer == kEnded;
-    };
     while (answered_ < count_ && has_answered(g_slots[answered_])) ++answered_;
     return answered_ == count_ ? nullptr : &g_slots[answered_];
   }
 
-  void forget_ended() noexcept {
+  [[nodiscard]] bool has_answered(const Slot& slot) const noexcept {
+    const std::uint32_t answer = slot.answer.load(std::memory_order_acquire);
+    return answer == generation_ || answer == kEnded || answer == kTraced;
+  }
+
+  void look_after_missing() noexcept {
     for (std::size_t i = answered_; i < count_; ++i) {
-      if (g_slots[i].answer.load(std::memory_order_acquire) != generation_ && has_ended(g_slots[i].thread_id)) {
-        g_slots[i].answer.store(kEnded, std::memory_order_relaxed);
-        ++ended_;
+      Slot& slot = g_slots[i];
+      if (has_answered(slot)) continue;
+      if (has_ended(slot.thread_id)) {
+        settle(slot, kEnded);
+      } else if (blocks_signal(slot.thread_id, g_signal) && has_pending(slot.thread_id, g_signal)) {
+        trace(slot);
       }
     }
-    g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - ended_), std::memory_order_seq_cst);
+    g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - not_awaited_), std::memory_order_seq_cst);
+  }
+
+  // Where that fails it is missing until the time is over. A handler that runs already would fill in the slot later.
+  void trace(Slot& slot) noexcept {
+    const bool was_signalled = has_pending(slot.thread_id, g_signal);
+    const Tracer::Answer answer = g_tracer.stop(slot.thread_id, deadline_ns_, slot.thread);
+    if (answer == Tracer::Answer::kFailed || (was_signalled && !has_pending(slot.thread_id, g_signal))) return;
+    settle(slot, answer == Tracer::Answer::kStopped ? kTraced : kEnded);
+  }
+
+  void settle(Slot& slot, std::uint32_t answer) noexcept {
+    if (slot.answer.exchange(answer, std::memory_order_relaxed) == 0) ++not_awaited_;
   }
 
   // The second listing has the threads in the order of the first.
@@ -335,7 +310,9 @@ class Stopper {
     return false;
   }
 
-  static constexpr std::uint32_t kEnded = 0xFFFFFFFE;  // no generation: those are odd
+  // No generations: those are odd.
+  static constexpr std::uint32_t kEnded = 0xFFFFFFFE;
+  static constexpr std::uint32_t kTraced = 0xFFFFFFFC;
 
   std::uint64_t deadline_ns_;
   int self_;
@@ -343,7 +320,7 @@ class Stopper {
   std::size_t processors_ = 1;
   std::size_t count_ = 0;
   std::size_t answered_ = 0;
-  std::size_t ended_ = 0;  // of those that were signalled, without an answer
+  std::size_t not_awaited_ = 0;  // those who have ended or were traced
   std::size_t looked_at_ = 0;
   std::uint32_t answers_before_ = 0;
   std::uint64_t stopped_at_ns_ = 0;
@@ -391,6 +368,7 @@ void World::resume() noexcept {
   count_ = 0;
   g_generation.fetch_add(1, std::memory_order_acq_rel);
   futex(g_generation, FUTEX_WAKE, INT32_MAX, nullptr);
+  g_tracer.resume();
 }
 
 bool World::has_resumed() noexcept {

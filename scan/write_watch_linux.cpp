@@ -1,6 +1,7 @@
 #include "scan/write_watch.h"
 
 #include "scan/pagemap.h"
+#include "scan/tasks.h"
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string_view>
 
 #include "alloc/os.h"
 
@@ -19,17 +19,6 @@ namespace {
 // Newer than Debian 12's headers.
 constexpr std::uint64_t kAsynchronous = std::uint64_t{1} << 15;  // UFFD_FEATURE_WP_ASYNC
 constexpr int kUserModeOnly = 1;                                 // UFFD_USER_MODE_ONLY
-
-// Whether the process's system calls are filtered. A filter that does not know userfaultfd may answer with an error, or
-// kill the process: it is not asked.
-bool has_call_filter() noexcept {
-  char text[4096];
-  const std::ptrdiff_t length = alloc::os_read_file("/proc/thread-self/status", text, sizeof(text));
-  constexpr std::string_view kField = "\nSeccomp:\t";
-  const std::string_view status(text, length > 0 ? static_cast<std::size_t>(length) : 0);
-  const std::size_t at = status.find(kField);
-  return at != std::string_view::npos && status.substr(at + kField.size(), 1) != "0";
-}
 
 // A registered range of a new userfaultfd, or -1.
 int register_range(AddressRange range) noexcept {

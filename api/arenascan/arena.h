@@ -110,6 +110,18 @@ int arena_scan_ex(const struct arena_scan_options* options, struct arena_scan_re
  * yet) or what write gave. */
 int arena_report(int fd, const char* format);
 
+/* Writes to `fd` all that is known of the object that `p` points to or into: size, age, annotations, what the last scan
+ * made of it, its call stack. Returns 0; or -1 with errno EINVAL when there is no such object, EBUSY inside a progress
+ * callback, or what write gave. */
+int arena_dump(const void* p, int fd);
+
+/* Writes to `fd` why that object is reached: a shortest way of pointers from a root to it, with the call stacks of all
+ * objects on the way; or that there is none, and who points to it nevertheless. The stack and the registers of the
+ * calling thread, which hold `p`, count only where nothing else leads to it. The other threads stand still meanwhile,
+ * for as long as a look at all objects takes. Returns as arena_dump does; and -1 with errno EAGAIN when it cannot be
+ * told, after a line that says why. */
+int arena_retainers(const void* p, int fd);
+
 /* A point in time for arena_scan_options.born_since. */
 uint32_t arena_mark(void);
 

@@ -57,6 +57,14 @@ std::string function_name(Dwarf_Die* die) {
   return "??";
 }
 
+// Declared as part of whatever it is inlined in.
+bool is_artificial(Dwarf_Die* die) {
+  Dwarf_Attribute attribute;
+  bool value = false;
+  return dwarf_attr_integrate(die, DW_AT_artificial, &attribute) != nullptr &&
+         dwarf_formflag(&attribute, &value) == 0 && value;
+}
+
 int integer(Dwarf_Die* die, unsigned name) {
   Dwarf_Attribute attribute;
   Dwarf_Word value = 0;
@@ -126,7 +134,9 @@ class Module {
     find_functions(unit, in_file, functions);
     for (; !functions.empty(); functions.pop_back()) {
       const bool is_outermost = functions.size() == 1;
-      found.push_back({is_outermost && !symbol.empty() ? symbol : function_name(&functions.back()), place});
+      if (is_outermost || !is_artificial(&functions.back())) {
+        found.push_back({is_outermost && !symbol.empty() ? symbol : function_name(&functions.back()), place});
+      }
       if (!is_outermost) place = call_site(unit, &functions.back());
     }
   }

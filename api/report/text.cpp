@@ -2,8 +2,7 @@
 
 #include "alloc/options.h"
 #include "alloc/os.h"
-#include "api/report/modules.h"
-#include "api/report/symbolizer.h"
+#include "api/report/frames.h"
 #include "api/report/writer.h"
 
 namespace arenascan::api::report {
@@ -11,7 +10,7 @@ namespace {
 
 class TextReport {
  public:
-  TextReport(int fd, const alloc::StackTable& stacks) noexcept : out_(fd), stacks_(stacks) { modules_.refresh(); }
+  TextReport(int fd, const alloc::StackTable& stacks) noexcept : out_(fd), frames_(out_, stacks) {}
 
   int write(const scan::Verdict& verdict) noexcept {
     const alloc::Options& options = alloc::options();
@@ -67,7 +66,7 @@ class TextReport {
       ++shown;
       out_.text(group.direct ? "Direct" : "Indirect").text(" leak of ").decimal(group.bytes).text(" byte(s) in ");
       out_.decimal(group.objects).text(" object(s) allocated from:\n");
-      write_stack(group.stack);
+      frames_.write_stack(group.stack);
     }
   }
 
@@ -79,48 +78,12 @@ class TextReport {
         out_.text(", written since they became unreachable: a pointer to them is stored where the scan does not look");
       }
       out_.text("; not a leak. Allocated from:\n");
-      write_stack(group.stack);
+      frames_.write_stack(group.stack);
     }
-  }
-
-  void write_stack(alloc::StackId stack) noexcept {
-    frame_number_ = 0;
-    for (const std::uintptr_t return_address : stacks_.frames(stack)) write_frames(return_address - 1);
-    if (frame_number_ == 0) out_.text("    (no stack)\n");
-    out_.text("\n");
-  }
-
-  void write_frames(std::uintptr_t address) noexcept {
-    place_ = modules_.find(address);
-    address_ = address;
-    const bool known =
-        !place_.path.empty() &&
-        symbolizer_.symbolize(
-            place_.path, place_.offset,
-            [](const SourceFrame& frame, void* self) { static_cast<TextReport*>(self)->write_frame(frame); }, this);
-    if (!known) write_frame({});
-  }
-
-  void write_frame(const SourceFrame& frame) noexcept {
-    out_.text("    #").decimal(frame_number_++).text(" ").hex(address_);
-    if (!frame.function.empty()) out_.text(" in ").text(frame.function);
-    if (!frame.place.empty()) {
-      out_.text(" ").text(frame.place);
-    } else if (!place_.path.empty()) {
-      out_.text(" (").text(place_.path).text("+").hex(place_.offset).text(")");
-    } else {
-      out_.text(" (<unknown module>)");
-    }
-    out_.text("\n");
   }
 
   Writer out_;
-  const alloc::StackTable& stacks_;
-  Modules modules_;
-  Symbolizer symbolizer_;
-  std::uint64_t frame_number_ = 0;
-  std::uintptr_t address_ = 0;
-  Modules::Place place_;
+  Frames frames_;
 };
 
 }  // namespace

@@ -1,0 +1,24 @@
+// The upper half of a 256-bit vector register of a thread that no signal reaches.
+#include "tests/roots/deaf.h"
+
+using namespace arenascan::test;
+
+[[gnu::noinline]] static void spin() {
+  block_all_signals();
+  ARENA_SPIN_WITH(
+      "vmovq %%rax, %%xmm6\n"
+      "vpxor %%ymm7, %%ymm7, %%ymm7\n"
+      "vinserti128 $1, %%xmm6, %%ymm7, %%ymm7\n"
+      "vpxor %%xmm6, %%xmm6, %%xmm6\n",
+      "vpxor %%ymm7, %%ymm7, %%ymm7\n"
+      "vzeroupper\n",
+      "xmm6", "xmm7");
+}
+
+int main(int, char** argv) {
+  if (!__builtin_cpu_supports("avx2")) {
+    std::fprintf(stderr, "NOT TESTED: this processor has no AVX2\n");
+    return 0;
+  }
+  return deaf_register_test(argv, spin);
+}
