@@ -8,6 +8,7 @@
 #include <cstdint>
 
 constexpr int ARENA_COMPLETE = 0;
+constexpr int ARENA_INCOMPLETE_THREAD_NOT_STOPPED = 2;
 
 struct arena_scan_options {
   std::size_t size;
