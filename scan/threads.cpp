@@ -13,6 +13,14 @@ void ThreadRegistry::register_thread(const StackEntry& entry) noexcept {
   if (entries_.push_back(entry)) entries_.end()[-1].id = ++last_id_;
 }
 
+std::uintptr_t ThreadRegistry::begin_of_stack(std::uintptr_t thread_pointer, std::uintptr_t address) noexcept {
+  const std::scoped_lock guard(mutex_);
+  for (const StackEntry& entry : entries_) {
+    if (entry.thread_pointer == thread_pointer && address >= entry.begin && address < entry.end) return entry.begin;
+  }
+  return 0;
+}
+
 std::uint64_t ThreadRegistry::id_of(std::uintptr_t thread_pointer) noexcept {
   const std::scoped_lock guard(mutex_);
   for (const StackEntry& entry : entries_) {

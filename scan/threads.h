@@ -15,7 +15,7 @@
 // In a forked child the other threads' stacks are all that is left of what they owned: fork_child() marks them
 // inherited, and they are scanned whole, since nobody could have freed what they hold.
 //
-// Threads: register_thread() by each thread for itself, id_of() and forget_result() by anybody; the scanner holds
+// Threads: register_thread() by each thread for itself, the other functions that take no lock() by anybody; the scanner holds
 // lock() before it stops the world, so that no thread is stopped inside; fork handlers hold it around a fork.
 //
 // Called by: api/ (thread start, fork), roots.
@@ -45,6 +45,9 @@ class ThreadRegistry {
   // The calling thread, started by pthread_create, runs on [begin, end). Replaces what was known of any overlapping
   // stack. Without memory the stack stays unknown, which can hide leaks but never invents one.
   void register_thread(const StackEntry& entry) noexcept;
+
+  // The lowest address of that thread's stack, if it is registered and `address` lies on it; else 0.
+  [[nodiscard]] std::uintptr_t begin_of_stack(std::uintptr_t thread_pointer, std::uintptr_t address) noexcept;
 
   // Of the thread with this descriptor, which has to be asked for before it can have been joined; 0: it is unknown.
   [[nodiscard]] std::uint64_t id_of(std::uintptr_t thread_pointer) noexcept;
