@@ -152,6 +152,7 @@ scan::ScanSettings scan_settings() noexcept {
   scan::ScanSettings settings;
   settings.mark.roots = {options.use_globals, options.use_stacks,   options.use_registers,
                          options.use_tls,     options.use_mappings, options.use_root_regions};
+  settings.mark.forms = {options.use_unaligned, options.use_past_end, options.tag_bits};
   settings.mark.stop = {static_cast<int>(options.stop_signal), std::uint64_t{options.stop_timeout_ms} * 1'000'000};
   settings.mark.inherited_before = process().inherited_before;
   settings.mark.concurrent = options.concurrent;

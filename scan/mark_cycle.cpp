@@ -43,6 +43,7 @@ struct MarkCycle::Locks {
 Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
                           AddressRange own_stack, Verdict& verdict, OrphanList& white) noexcept {
   const std::uint64_t began = os_monotonic_ns();
+  marker_.set_forms(settings.forms);
   verdict.way = choose_way(settings);
   is_alone_ = verdict.way == Way::kStoppedAlone;
   if (surroundings_ != nullptr) {
@@ -330,6 +331,7 @@ Incomplete MarkCycle::mark_held(const MarkSettings& settings, const OrphanList& 
 
 Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_t word, std::uintptr_t stack_pointer,
                                      AddressRange own_stack, Retainers& found) noexcept {
+  marker_.set_forms(settings.forms);
   is_alone_ = alloc::os_thread_count() == 1;
   if (const Incomplete problem = roots_.prepare(is_alone_); problem != Incomplete::kNo) return problem;
   Pace pace(settings.pace);

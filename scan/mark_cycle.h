@@ -58,6 +58,7 @@ namespace arenascan::scan {
 
 struct MarkSettings {
   RootSettings roots;
+  PointerForms forms;
   StopSettings stop;
   // In a forked child of a process with threads: objects born before this stamp are inherited. A thread that did not
   // survive may have held one in a register, which nobody knows any more; they count as reached. 0: nothing is.

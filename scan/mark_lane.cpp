@@ -36,22 +36,31 @@ void MarkLane::mark_object(const Object& object) noexcept {
 }
 
 void MarkLane::gather(std::uintptr_t begin, std::uintptr_t end) noexcept {
-  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
-  const auto from_readable = [this](std::uintptr_t from, std::uintptr_t to) {
-    from = (from + kWord - 1) & ~(kWord - 1);
-    to &= ~(kWord - 1);
-    while (from < to) {
-      const std::size_t count = std::min<std::size_t>((to - from) / kWord, kChunk);
-      if (word_count_ + count > kWords) look_up();
-      word_count_ += filter_words(reinterpret_cast<const std::uintptr_t*>(from), count, state_->window,
-                                  words_.begin() + word_count_);
-      from += count * kWord;
-    }
-  };
   if (state_->unreadable.empty()) {
-    from_readable(begin, end);
+    gather_words(begin, end);
   } else {
-    state_->for_each_readable(begin, end, from_readable);
+    state_->for_each_readable(begin, end, [this](std::uintptr_t from, std::uintptr_t to) { gather_words(from, to); });
+  }
+}
+
+void MarkLane::gather_words(std::uintptr_t begin, std::uintptr_t end) noexcept {
+  if (!state_->forms.are_plain()) {
+    state_->forms.for_each_word(begin, end, [this](std::uintptr_t word, std::uintptr_t) {
+      if (word - state_->window.begin >= state_->window.bytes) return;
+      if (word_count_ == kWords) look_up();
+      words_[word_count_++] = word;
+    });
+    return;
+  }
+  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
+  begin = (begin + kWord - 1) & ~(kWord - 1);
+  end &= ~(kWord - 1);
+  while (begin < end) {
+    const std::size_t count = std::min<std::size_t>((end - begin) / kWord, kChunk);
+    if (word_count_ + count > kWords) look_up();
+    word_count_ += filter_words(reinterpret_cast<const std::uintptr_t*>(begin), count, state_->window,
+                                words_.begin() + word_count_);
+    begin += count * kWord;
   }
 }
 
@@ -238,7 +247,8 @@ void MarkLane::fetch_ahead() noexcept {
 
 Count MarkLane::read(const Group& group) noexcept {
   Count count;
-  const bool is_plain = !group.page->annotated.load(std::memory_order_relaxed) && state_->unreadable.empty();
+  const bool is_plain =
+      !group.page->annotated.load(std::memory_order_relaxed) && state_->unreadable.empty() && state_->forms.are_plain();
   if (is_plain && group.page->slot_bytes <= kSmallSlotBytes) {
     if (word_count_ + kMostWordsOfGroup > kWords) look_up();
     count.objects = static_cast<std::uint64_t>(std::popcount(group.objects));

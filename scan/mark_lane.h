@@ -23,6 +23,7 @@
 #include "scan/exchange.h"
 #include "scan/grey_pages.h"
 #include "scan/mappings.h"
+#include "scan/pointer_forms.h"
 #include "scan/verdict.h"
 #include "scan/word_filter.h"
 
@@ -34,6 +35,7 @@ struct MarkState {
   Epoch epoch{};
   Window window{};  // of the heap, as much as the lanes have room for
   std::span<const AddressRange> unreadable{};
+  PointerForms forms{};
 
   struct ReachedIn {
     std::uint8_t groups[64];
@@ -105,6 +107,7 @@ class MarkLane {
   static constexpr std::size_t kAhead = 8;     // groups on their way from memory
   static_assert(kWords >= kMostWordsOfGroup && kWords >= kChunk);
 
+  void gather_words(std::uintptr_t begin, std::uintptr_t end) noexcept;
   void look_up() noexcept;
   void look_up_all(const std::uintptr_t* words, std::size_t count) noexcept;
   template <bool kTell = false>

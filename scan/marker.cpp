@@ -172,7 +172,7 @@ bool Marker::is_known_good() noexcept {
 bool Marker::is_worth_knowing(std::uintptr_t os_page) noexcept {
   constexpr std::size_t kWords = alloc::kOsPageBytes / sizeof(std::uintptr_t);
   std::uintptr_t found[kWords + kFilterSlack];
-  if (!state_.unreadable.empty()) return false;
+  if (!state_.unreadable.empty() || !state_.forms.are_plain()) return false;
   return filter_words(reinterpret_cast<const std::uintptr_t*>(os_page), kWords, state_.window, found) >= many_pointers_;
 }
 
@@ -197,8 +197,9 @@ void Marker::reread_part(const Page& page, AddressRange part, std::uintptr_t* kn
   for (std::uint32_t index = begin; index < end; ++index) {
     const Object object{const_cast<Page*>(&page), index};
     if (!is_black(page, index) || !MarkLane::is_read(object)) continue;
-    const std::uintptr_t first_byte = std::max(object.address(), part.begin);
-    const std::uintptr_t last_byte = std::min(object.address() + object.bytes(), part.end);
+    const std::size_t overlap = state_.forms.overlap_bytes();
+    const std::uintptr_t first_byte = std::max(object.address(), part.begin - overlap);
+    const std::uintptr_t last_byte = std::min(object.address() + object.bytes(), part.end + overlap);
     if (first_byte >= last_byte) continue;
     if (known == nullptr || !state_.unreadable.empty()) {
       first().gather(first_byte, last_byte);

@@ -2,7 +2,7 @@
 //
 //     begin_locked()       next epoch: all white
 //     mark_annotated()     what the user declared no leak is a root; ignored objects are black unread
-//     mark_range(root)...  each aligned word that points to or into an object turns it grey
+//     mark_range(root)...  each word (pointer_forms.h) that points to or into an object turns it grey
 //     drain()              reads grey objects until none is left
 //
 // The program may run meanwhile and move pointers from where the marker has not looked yet to where it has. Then
@@ -105,6 +105,9 @@ class Marker {
   // Takes in what the heap has grown by; black objects may point there. Nothing may be grey. False: no memory.
   [[nodiscard]] bool extend_locked() noexcept;
 
+  // In which forms pointers are looked for, from the next mark on.
+  void set_forms(const PointerForms& forms) noexcept { state_.forms = forms; }
+
   // Ranges of the heap that must not be read from now on; sorted.
   void leave_out(std::span<const AddressRange> unreadable) noexcept { state_.unreadable = unreadable; }
 
@@ -127,15 +130,14 @@ class Marker {
     state_.for_each_readable(begin, end, visit);
   }
 
-  // Calls visit(word, address of it) for each aligned word of a range that may be read.
+  // Calls visit(word, address of it) for each word of a range that may be read and may be a pointer.
   template <typename Visit>
   void for_each_word(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
-    for_each_readable(begin, end, [&](std::uintptr_t from, std::uintptr_t to) { visit_words(from, to, visit); });
+    for_each_readable(begin, end,
+                      [&](std::uintptr_t from, std::uintptr_t to) { state_.forms.for_each_word(from, to, visit); });
   }
 
  private:
-  template <typename Visit>
-  static void visit_words(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) noexcept;
   MarkLane& first() noexcept { return lanes_[0]; }
   std::size_t lanes_now() noexcept;
   bool share(std::size_t lanes, const Until& until) noexcept;
@@ -161,18 +163,5 @@ class Marker {
   std::uint64_t dropped_ = 0;  // no page more than so many was given back
   std::size_t many_pointers_ = kManyPointers;
 };
-
-// The words are read while other code may be writing them, and belong to nobody's object as far as the language can
-// see: relaxed atomic loads, out of the sanitizers' sight.
-template <typename Visit>
-[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void Marker::visit_words(std::uintptr_t begin, std::uintptr_t end,
-                                                                               Visit&& visit) noexcept {
-  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
-  begin = (begin + kWord - 1) & ~(kWord - 1);
-  end &= ~(kWord - 1);
-  for (std::uintptr_t at = begin; at < end; at += kWord) {
-    visit(__atomic_load_n(reinterpret_cast<const std::uintptr_t*>(at), __ATOMIC_RELAXED), at);
-  }
-}
 
 }  // namespace arenascan::scan

@@ -91,7 +91,11 @@ void RetainerSearch::tell_way(Retainers& found) noexcept {
   found.is_reached = true;
   for (std::size_t at = found_; at != kNobody; at = visits_[at].parent) {
     const std::uintptr_t word = visits_[at].word;
-    const std::uintptr_t pointer = word == 0 ? visits_[at].object : *reinterpret_cast<const std::uintptr_t*>(word);
+    std::uintptr_t pointer = visits_[at].object;
+    marker_.for_each_word(word, word == 0 ? 0 : word + sizeof(word), [&](std::uintptr_t candidate, std::uintptr_t) {
+      Object object;
+      if (heap_.find(candidate, object) && object.address() == visits_[at].object) pointer = candidate;
+    });
     fits_ = found.way.push_back(step_to(pointer, word)) && fits_;
   }
   if (!fits_) return;

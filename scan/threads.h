@@ -15,8 +15,8 @@
 // In a forked child the other threads' stacks are all that is left of what they owned: fork_child() marks them
 // inherited, and they are scanned whole, since nobody could have freed what they hold.
 //
-// Threads: register_thread() by each thread for itself, the other functions that take no lock() by anybody; the scanner holds
-// lock() before it stops the world, so that no thread is stopped inside; fork handlers hold it around a fork.
+// Threads: register_thread() by each thread for itself, the other functions that take no lock() by anybody; the scanner
+// holds lock() before it stops the world, so that no thread is stopped inside; fork handlers hold it around a fork.
 //
 // Called by: api/ (thread start, fork), roots.
 #pragma once

@@ -123,10 +123,10 @@ int arena_dump(const void* p, int fd);
 int arena_retainers(const void* p, int fd);
 
 /* Overwrites what earlier calls have left on the calling thread's stack below the caller's frame. The scan never looks
- * there; but a function that is called later, with a variable that it has not set yet, has one of those old words in its
- * frame, where the scan does look, and a lost object may not be reported for it. For tests that lose an object on
- * purpose: lose it in a function of its own, call this, scan. Registers that a function keeps for its caller can hold old
- * pointers as well, and nothing clears those but further work. Does nothing on a fiber or a signal stack. */
+ * there; but a function that is called later, with a variable that it has not set yet, has one of those old words in
+ * its frame, where the scan does look, and a lost object may not be reported for it. For tests that lose an object on
+ * purpose: lose it in a function of its own, call this, scan. Registers that a function keeps for its caller can hold
+ * old pointers as well, and nothing clears those but further work. Does nothing on a fiber or a signal stack. */
 void arena_scrub_stack(void);
 
 /* A point in time for arena_scan_options.born_since. */

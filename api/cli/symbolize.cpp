@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/cli/commands.h"
@@ -31,7 +32,9 @@ struct Frame {
   std::string place = "??:0:0";
 };
 
+// A name that was not mangled may pass for that of a type: f for float.
 std::string demangle(const char* name) {
+  if (!std::string_view(name).starts_with("_Z")) return name;
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> plain(abi::__cxa_demangle(name, nullptr, nullptr, &status),
                                                           std::free);

@@ -56,4 +56,11 @@ done
 libc=$(ldd "$cli" | awk '/libc\.so/ { print $3 }')
 malloc=0x$(nm -D "$libc" | awk '/ malloc@/ { print $1; exit }')
 "$cli" symbolize <<<"$libc $malloc" | grep -Eq '^(malloc|__libc_malloc|__GI___libc_malloc)' || fail "of a library's exported symbol"
+# C's names are not mangled, whatever they look like; a variable is as good as a function.
+echo 'int g[10]; __attribute__((noinline)) int* f(void) { return g; } int main(void) { return *f(); }' >plain.c
+gcc -g plain.c -o plain || exit 1
+for name in f g; do
+  address=0x$(nm plain | awk -v name="$name" '$3 == name { print $1 }')
+  echo "$address" | ask ./plain | head -1 | grep -qx "$name" || fail "of $name: $(echo "$address" | ask ./plain)"
+done
 exit "$failures"
