@@ -23,6 +23,7 @@
 #include "api/allocate.h"
 #include "api/guard.h"
 #include "api/last_report.h"
+#include "api/main_end.h"
 #include "api/process.h"
 
 using namespace arenascan;
@@ -112,6 +113,7 @@ void tell_stack_counts() noexcept {
   if (!alloc::options().at_exit) return;
   bool incomplete = false;
   scan::ScanSettings settings = api::scan_settings();
+  settings.mark.live_stack = api::live_stack_after_main();
   settings.mark.concurrent = false;  // nobody waits any more for what other threads still do
   api::scan_process(settings, [&](const scan::Verdict& verdict) {
     g_found_leaks = verdict.direct.objects + verdict.indirect.objects != 0;

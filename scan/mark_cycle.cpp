@@ -281,9 +281,13 @@ Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
   if (!fits) return Incomplete::kNoMemory;
   const auto in_use = heap_.in_use_locked();
   job.verdict.threads = static_cast<unsigned>(world_.threads().size());
-  return roots_.collect_world_stopped(job.settings.roots, world_.threads(), calling_thread(job.stack_pointer),
-                                      *surroundings_->threads, {never.begin(), never.size()},
-                                      {in_use.begin, in_use.begin + in_use.bytes}, pagemap_);
+  StoppedThread self = calling_thread(job.stack_pointer);
+  if (const std::uintptr_t live = job.settings.live_stack; live != 0) {
+    self.stack_pointer = self.registers_begin = self.registers_end = live;
+  }
+  return roots_.collect_world_stopped(job.settings.roots, world_.threads(), self, *surroundings_->threads,
+                                      {never.begin(), never.size()}, {in_use.begin, in_use.begin + in_use.bytes},
+                                      pagemap_);
 }
 
 // An annotation that is made meanwhile is counted before it takes effect.

@@ -60,6 +60,9 @@ struct MarkSettings {
   RootSettings roots;
   PointerForms forms;
   StopSettings stop;
+  // Where the calling thread's stack begins to be alive, if that is known better than by its stack pointer; nothing of
+  // it is in registers then. 0: it is not.
+  std::uintptr_t live_stack = 0;
   // In a forked child of a process with threads: objects born before this stamp are inherited. A thread that did not
   // survive may have held one in a register, which nobody knows any more; they count as reached. 0: nothing is.
   std::uint32_t inherited_before = 0;
