@@ -9,7 +9,6 @@
 #include "api/last_report.h"
 #include "api/process.h"
 #include "api/result.h"
-#include "api/scrub.h"
 
 using namespace arenascan;
 
@@ -89,8 +88,6 @@ int arena_retainers(const void* p, int fd) {
   const int error = api::explain_object(p, fd);
   return error == 0 ? 0 : fail(error);
 }
-
-void arena_scrub_stack() { api::scrub_stack(); }
 
 std::uint32_t arena_mark() { return api::process_scanner().mark_time(); }
 

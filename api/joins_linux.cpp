@@ -15,8 +15,7 @@ namespace {
 using api::NextFunction;
 
 // Calls take(), which joins or detaches the thread and returns 0 when it has. The next thread may have its descriptor
-// by then, so the registry is asked before. A thread that was detached before it has registered says so itself; in the
-// instant between, what it returns stays a root: that can hide a leak, but invents none.
+// by then, so the registry is asked before.
 template <typename Take>
 int take_result(pthread_t thread, Take&& take) {
   scan::ThreadRegistry& threads = api::process().threads;

@@ -135,14 +135,20 @@ Process& process() noexcept {
 
 scan::Scanner& process_scanner() noexcept {
   static Process& ours = process();
-  static const std::span<const std::byte> rules = alloc::unwind_memory();
-  static const std::array<scan::AddressRange, 3> never = {{
+  alignas(scan::Scanner) static std::byte storage[sizeof(scan::Scanner)];
+  const auto range_of = [](std::span<const std::byte> memory) -> scan::AddressRange {
+    const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
+    return {begin, begin + memory.size()};
+  };
+  // The heap and the scanner remember where pages begin, which is where objects begin.
+  static const std::array<scan::AddressRange, 5> never = {{
       {ours.tables.stacks.range().begin, ours.tables.stacks.range().end},
       {ours.tables.trails.range().begin, ours.tables.trails.range().end},
-      {reinterpret_cast<std::uintptr_t>(rules.data()), reinterpret_cast<std::uintptr_t>(rules.data()) + rules.size()},
+      range_of(alloc::unwind_memory()),
+      range_of(std::as_bytes(std::span(&g_process, 1))),
+      range_of(storage),
   }};
   static const scan::Surroundings surroundings{&ours.threads, never};
-  alignas(scan::Scanner) static std::byte storage[sizeof(scan::Scanner)];
   static scan::Scanner* const scanner = new (storage) scan::Scanner(ours.heap, ours.roots, &surroundings);
   return *scanner;
 }

@@ -1,3 +1,5 @@
+// arena_scrub_stack: clearing the dead part of the calling thread's stack, all of it: so what does the clearing has no
+// frame.
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -5,19 +7,18 @@
 
 #include "alloc/os.h"
 #include "api/process.h"
-#include "api/scrub.h"
-#include "scan/bare_thread.h"
 #include "scan/registers.h"
+
+using namespace arenascan;
 
 extern "C" void* __libc_stack_end;  // glibc: where the main thread's stack began
 
-namespace arenascan::api {
 namespace {
 
 // Where the calling thread's own stack begins, if `here` lies on it; else 0: on a fiber, or a signal's stack, nobody
 // knows how far it goes.
 std::uintptr_t begin_of_stack_at(std::uintptr_t here) noexcept {
-  const std::uintptr_t begin = process().threads.begin_of_stack(scan::own_thread_pointer(), here);
+  const std::uintptr_t begin = api::process().threads.begin_of_stack(scan::own_thread_pointer(), here);
   if (begin != 0) return begin;
   if (alloc::os_thread_id() != alloc::os_process_id()) return 0;
   const auto end = reinterpret_cast<std::uintptr_t>(__libc_stack_end);
@@ -27,33 +28,45 @@ std::uintptr_t begin_of_stack_at(std::uintptr_t here) noexcept {
   return end - here < most ? end - most : 0;
 }
 
-// Calls nobody, since that would use what is being cleared. What was never touched is not touched now.
-[[gnu::noinline]] void clear_down_to(std::uintptr_t begin) noexcept {
-  constexpr std::uintptr_t kRedZoneBytes = 128;
-  constexpr std::uintptr_t kWord = sizeof(std::uintptr_t);
-  std::uintptr_t end = 0;
-  asm volatile("mov %%rsp, %0" : "=r"(end));
-  end = (end - kRedZoneBytes) & ~(kWord - 1);
-  while (end > begin) {
-    const std::uintptr_t page = (end - 1) & ~(alloc::kOsPageBytes - 1);
-    unsigned char is_there = 0;
-    if (scan::bare_call(SYS_mincore, static_cast<long>(page), alloc::kOsPageBytes, scan::bare_argument(&is_there)) !=
-        0) {
-      return;  // nothing is mapped there
-    }
-    std::uintptr_t from = page > begin ? page : begin;
-    std::uintptr_t words = (end - from) / kWord;
-    if ((is_there & 1) != 0) asm volatile("rep stosq" : "+D"(from), "+c"(words) : "a"(0) : "memory");
-    end = page;
-  }
-}
-
 }  // namespace
 
-void scrub_stack() noexcept {
+// For the code below: the lowest page of the stack that was ever touched; 0: it is not known.
+extern "C" [[gnu::used, gnu::visibility("hidden")]] std::uintptr_t arenascan_lowest_of_stack() noexcept {
   const alloc::ErrnoKeeper keeper;
-  const std::uintptr_t begin = begin_of_stack_at(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
-  if (begin != 0) clear_down_to(begin);
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const std::uintptr_t begin = begin_of_stack_at(here);
+  if (begin == 0) return 0;
+  std::uintptr_t lowest = here & ~(alloc::kOsPageBytes - 1);
+  for (std::uintptr_t page = lowest; page >= begin; page -= alloc::kOsPageBytes) {
+    unsigned char is_there = 0;
+    if (mincore(reinterpret_cast<void*>(page), alloc::kOsPageBytes, &is_there) != 0) break;  // nothing is mapped
+    if ((is_there & 1) != 0) lowest = page;
+  }
+  return lowest;
 }
 
-}  // namespace arenascan::api
+// void arena_scrub_stack(void)
+asm(R"(
+  .text
+  .globl arena_scrub_stack
+  .type arena_scrub_stack, @function
+arena_scrub_stack:
+  .cfi_startproc
+  sub $8, %rsp
+  .cfi_adjust_cfa_offset 8
+  call arenascan_lowest_of_stack
+  add $8, %rsp
+  .cfi_adjust_cfa_offset -8
+  test %rax, %rax
+  je 1f
+  mov %rax, %rdi
+  mov %rsp, %rcx
+  sub %rax, %rcx
+  shr $3, %rcx
+  xor %eax, %eax
+  rep stosq
+1:
+  ret
+  .cfi_endproc
+  .size arena_scrub_stack, .-arena_scrub_stack
+)");

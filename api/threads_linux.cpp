@@ -1,6 +1,6 @@
 // Functions of the C library, wrapped.
 //
-// pthread_create: a thread tells its stack to the registry before it runs the program's function.
+// pthread_create, thrd_create: a thread tells its stack to the registry before it runs the program's function.
 //
 // pthread_sigmask, sigprocmask: who blocks all signals still lets the one through that stops threads (world.h); who
 // blocks just some of them is left alone. Straight to the kernel, since handlers call these.
@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,8 +37,10 @@ using Dlclose = int (*)(void*);
 // `argument` owns is reached while nobody else holds it.
 struct Start {
   StartRoutine routine;
+  thrd_start_t c11_routine;  // in its place, if it is not null
   void* argument;
-  bool library_stack;  // the C library made the stack, so it is dead when the thread is
+  std::uint64_t id;  // in the registry; 0: not for it, since the C library did not make the stack, and it outlives the
+                     // thread
 };
 
 template <typename Function>
@@ -45,7 +48,7 @@ Function next_symbol(const char* name) noexcept {
   return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
 }
 
-void register_stack(std::uintptr_t frame) noexcept {
+void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
   pthread_attr_t attributes;
   if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
   void* low = nullptr;
@@ -57,14 +60,28 @@ void register_stack(std::uintptr_t frame) noexcept {
   const auto begin = reinterpret_cast<std::uintptr_t>(low);
   alloc::unwind_set_stack_end(begin + bytes);
   api::process().threads.register_thread(
-      {begin, begin + bytes, frame, pthread_self(), state == PTHREAD_CREATE_DETACHED});
+      {begin, begin + bytes, frame, pthread_self(), state == PTHREAD_CREATE_DETACHED, false, id});
+}
+
+// What the last thread with this stack has left where this one will have its frames: they have holes, through which its
+// old pointers would be seen. The smallest stack there is has more than that left.
+[[gnu::always_inline]] inline void clear_stack_below() noexcept {
+  constexpr std::size_t kRedZoneBytes = 128;
+  constexpr std::size_t kBytes = 4096;
+  std::uintptr_t to = 0;
+  asm volatile("mov %%rsp, %0" : "=r"(to));
+  to = (to - kRedZoneBytes - kBytes) & ~(sizeof(std::uintptr_t) - 1);
+  std::size_t words = kBytes / sizeof(std::uintptr_t);
+  asm volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
 }
 
 void* run_thread(void* opaque) {
+  clear_stack_below();
   const Start start = *static_cast<Start*>(opaque);
   api::release(opaque);
-  if (start.library_stack) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
-  return start.routine(start.argument);
+  if (start.id != 0) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), start.id);
+  if (start.c11_routine == nullptr) return start.routine(start.argument);
+  return reinterpret_cast<void*>(std::intptr_t{start.c11_routine(start.argument)});
 }
 
 // Attributes that set a size and no stack have a stack whose end is null, so its beginning is not.
@@ -73,6 +90,27 @@ bool has_own_stack(const pthread_attr_t* attributes) noexcept {
   std::size_t bytes = 0;
   return attributes != nullptr && pthread_attr_getstack(attributes, &low, &bytes) == 0 && low != nullptr &&
          reinterpret_cast<std::uintptr_t>(low) + bytes != 0;
+}
+
+// As pthread_create.
+int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start start,
+                  const alloc::Origin& origin) noexcept {
+  static const auto create = next_symbol<PthreadCreate>("pthread_create");
+  void* const memory = api::allocate(sizeof(Start), origin);
+  if (memory == nullptr) return EAGAIN;
+  scan::ThreadRegistry& threads = api::process().threads;
+  if (!has_own_stack(attributes)) start.id = threads.new_id();
+  new (memory) Start(start);
+  alloc::Object object;
+  alloc::HeapView heap(api::process().heap);
+  if (heap.find(reinterpret_cast<std::uintptr_t>(memory), object)) heap.add_policy(object, alloc::state::kNotLeak);
+  const int error = create(thread, attributes, run_thread, memory);
+  if (error != 0) {
+    api::release(memory);
+  } else if (start.id != 0) {
+    threads.announce(*thread, start.id);
+  }
+  return error;
 }
 
 constexpr std::uint64_t signal_bit(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
@@ -111,16 +149,16 @@ extern "C" [[gnu::used, gnu::visibility("hidden")]] void* arenascan_next_dlopen(
 extern "C" {
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, StartRoutine routine, void* argument) noexcept {
-  static const auto create = next_symbol<PthreadCreate>("pthread_create");
-  void* const memory = api::allocate(sizeof(Start), ARENA_ORIGIN(alloc::this_code()));
-  if (memory == nullptr) return EAGAIN;
-  auto* const start = new (memory) Start{routine, argument, !has_own_stack(attributes)};
-  alloc::Object object;
-  alloc::HeapView heap(api::process().heap);
-  if (heap.find(reinterpret_cast<std::uintptr_t>(memory), object)) heap.add_policy(object, alloc::state::kNotLeak);
-  const int error = create(thread, attributes, run_thread, start);
-  if (error != 0) api::release(memory);
-  return error;
+  return create_thread(thread, attributes, {routine, nullptr, argument, 0}, ARENA_ORIGIN(alloc::this_code()));
+}
+
+// The C library's own makes its thread without calling the function above.
+int thrd_create(thrd_t* thread, thrd_start_t routine, void* argument) {
+  switch (create_thread(thread, nullptr, {nullptr, routine, argument, 0}, ARENA_ORIGIN(alloc::this_code()))) {
+    case 0: return thrd_success;
+    case ENOMEM: return thrd_nomem;
+    default: return thrd_error;
+  }
 }
 
 int pthread_sigmask(int how, const sigset_t* wanted, sigset_t* old) noexcept {

@@ -276,7 +276,8 @@ Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
   const auto reserved = heap_.reserved();
   bool fits = never.push_back({reserved.begin, reserved.begin + reserved.bytes});
   const alloc::MetaRange tool = alloc::meta_range();
-  fits = fits && never.push_back({tool.begin, tool.end}) && never.push_back(job.own_stack);
+  fits = fits && never.push_back({tool.begin, tool.end}) && never.push_back(job.own_stack) &&
+         never.push_back(World::memory());
   for (const AddressRange& range : surroundings_->never) fits = fits && never.push_back(range);
   if (!fits) return Incomplete::kNoMemory;
   const auto in_use = heap_.in_use_locked();

@@ -35,15 +35,22 @@ struct StackEntry {
   std::uintptr_t thread_pointer = 0;  // address of the thread's descriptor
   bool result_taken = false;          // nobody will ask any more for what its thread returns
   bool inherited = false;             // its thread did not survive a fork
-  std::uint64_t id = 0;               // of this thread, unlike its address, for ever; set by the registry
+  std::uint64_t id = 0;               // of this thread, unlike its address, for ever: from new_id()
 };
 
 class ThreadRegistry {
  public:
   constexpr ThreadRegistry() = default;
 
-  // The calling thread, started by pthread_create, runs on [begin, end). Replaces what was known of any overlapping
-  // stack. Without memory the stack stays unknown, which can hide leaks but never invents one.
+  // For a thread that is about to be made.
+  [[nodiscard]] std::uint64_t new_id() noexcept;
+
+  // It was made; whether it has registered yet, or has ended since, is not known. By its creator, so that others may
+  // join it before it has run.
+  void announce(std::uintptr_t thread_pointer, std::uint64_t id) noexcept;
+
+  // The calling thread runs on [begin, end). Replaces what was known of any overlapping stack. Without memory the stack
+  // stays unknown, which can hide leaks but never invents one.
   void register_thread(const StackEntry& entry) noexcept;
 
   // The lowest address of that thread's stack, if it is registered and `address` lies on it; else 0.
@@ -63,9 +70,17 @@ class ThreadRegistry {
   [[nodiscard]] const alloc::MetaVector<StackEntry>& entries_locked() const noexcept { return entries_; }
 
  private:
+  bool drop_announced(std::uintptr_t thread_pointer, std::uint64_t id) noexcept;
+
   std::mutex mutex_;
   alloc::MetaVector<StackEntry> entries_;  // mutex_
-  std::uint64_t last_id_ = 0;              // mutex_
+  struct Announced {
+    std::uintptr_t thread_pointer;
+    std::uint64_t id;
+    bool result_taken;
+  };
+  alloc::MetaVector<Announced> announced_;  // mutex_; that have not registered
+  std::uint64_t last_id_ = 0;               // mutex_
 };
 
 }  // namespace arenascan::scan

@@ -36,6 +36,9 @@ class Tracer {
   // Stops a thread and tells where, with registers in the tool's memory. kEnded: it will never run again.
   Answer stop(int thread_id, std::uint64_t deadline_ns, StoppedThread& thread) noexcept;
 
+  // Lets one of them go on.
+  void let_go(int thread_id) noexcept;
+
   // Lets all go on that stop() has been asked for.
   void resume() noexcept;
 
@@ -45,23 +48,26 @@ class Tracer {
  private:
   struct Tracee;
   enum Turn : std::uint32_t { kIdle, kAsked, kAnswered, kLetGo };
+  enum class Wish : std::uint8_t { kStop, kLetGo };
 
   bool begin() noexcept;
   Tracee* tracee_for(int thread_id) noexcept;
+  bool ask(Tracee& tracee, Wish wish) noexcept;
   bool wait_for_answer() noexcept;
   static int serve(void* tracer) noexcept;
   void attach(Tracee& tracee) const noexcept;
-  void detach_all() const noexcept;
+  static void detach(Tracee& tracee) noexcept;
 
   Tracee* tracees_ = nullptr;  // kept for the next time, and so are their ids
   void* stack_ = nullptr;
   int process_ = 0;  // the tracer's; 0: there is none
   int parent_ = 0;   // this one
 
-  // Whose turn it is, which is who may touch asked_, deadline_ns_ and the tracees. Written by the scanner (kAsked,
-  // kLetGo) and the tracer (kAnswered), release; read by the other, acquire.
+  // Whose turn it is, which is who may touch asked_, wish_, deadline_ns_ and the tracees. Written by the scanner
+  // (kAsked, kLetGo) and the tracer (kAnswered), release; read by the other, acquire.
   std::atomic<std::uint32_t> turn_{kIdle};
   Tracee* asked_ = nullptr;
+  Wish wish_ = Wish::kStop;
   std::uint64_t deadline_ns_ = 0;
 };
 

@@ -90,11 +90,8 @@ Tracer::Answer Tracer::stop(int thread_id, std::uint64_t deadline_ns, StoppedThr
   if (!begin()) return Answer::kFailed;
   Tracee* const tracee = tracee_for(thread_id);
   if (tracee == nullptr) return Answer::kFailed;
-  asked_ = tracee;
   deadline_ns_ = deadline_ns;
-  turn_.store(kAsked, std::memory_order_release);
-  wake(turn_, 1);
-  if (!wait_for_answer()) return Answer::kFailed;
+  if (!ask(*tracee, Wish::kStop)) return Answer::kFailed;
   if (tracee->answer == Answer::kStopped) {
     const user_regs_struct& registers = tracee->registers;
     thread = {thread_id,
@@ -105,6 +102,20 @@ Tracer::Answer Tracer::stop(int thread_id, std::uint64_t deadline_ns, StoppedThr
               reinterpret_cast<std::uintptr_t>(tracee->vectors)};
   }
   return tracee->answer;
+}
+
+void Tracer::let_go(int thread_id) noexcept {
+  for (Tracee* tracee = tracees_; process_ != 0 && tracee != nullptr; tracee = tracee->next) {
+    if (tracee->is_asked && tracee->thread_id == thread_id) ask(*tracee, Wish::kLetGo);
+  }
+}
+
+bool Tracer::ask(Tracee& tracee, Wish wish) noexcept {
+  asked_ = &tracee;
+  wish_ = wish;
+  turn_.store(kAsked, std::memory_order_release);
+  wake(turn_, 1);
+  return wait_for_answer();
 }
 
 // False: it is no more. It has a deadline of its own.
@@ -139,13 +150,17 @@ int Tracer::serve(void* opaque) noexcept {
     std::uint32_t turn = self.turn_.load(std::memory_order_acquire);
     if (turn == kLetGo) break;
     if (turn == kAsked) {
-      self.attach(*self.asked_);
+      if (self.wish_ == Wish::kStop) {
+        self.attach(*self.asked_);
+      } else {
+        detach(*self.asked_);
+      }
       self.turn_.store(turn = kAnswered, std::memory_order_release);
       wake(self.turn_, 1);
     }
     wait_while(self.turn_, turn);
   }
-  self.detach_all();
+  for (Tracee* tracee = self.tracees_; tracee != nullptr; tracee = tracee->next) detach(*tracee);
   return 0;
 }
 
@@ -160,7 +175,8 @@ void Tracer::attach(Tracee& tracee) const noexcept {
   }
   bare_call(SYS_ptrace, PTRACE_INTERRUPT, id);
   int status = 0;
-  for (unsigned looks = 0; bare_call(SYS_wait4, id, bare_argument(&status), __WALL | WNOHANG) != id; ++looks) {
+  long told = 0;
+  for (unsigned looks = 0; (told = bare_call(SYS_wait4, id, bare_argument(&status), __WALL | WNOHANG)) == 0; ++looks) {
     if (os_monotonic_ns() >= deadline_ns_) return;
     const timespec pause{0, kPauseNs};
     if (looks < kLooksAtOnce) {
@@ -169,7 +185,7 @@ void Tracer::attach(Tracee& tracee) const noexcept {
       bare_call(SYS_nanosleep, bare_argument(&pause));
     }
   }
-  if (!WIFSTOPPED(status)) {
+  if (told < 0 || !WIFSTOPPED(status)) {
     tracee.answer = Answer::kEnded;
     return;
   }
@@ -187,11 +203,10 @@ void Tracer::attach(Tracee& tracee) const noexcept {
   tracee.answer = Answer::kStopped;
 }
 
-void Tracer::detach_all() const noexcept {
-  for (const Tracee* tracee = tracees_; tracee != nullptr; tracee = tracee->next) {
-    if (!tracee->is_asked || !tracee->is_stopped) continue;
-    bare_call(SYS_ptrace, PTRACE_DETACH, tracee->thread_id, 0, tracee->signal);
-  }
+void Tracer::detach(Tracee& tracee) noexcept {
+  if (!tracee.is_asked || !tracee.is_stopped) return;
+  bare_call(SYS_ptrace, PTRACE_DETACH, tracee.thread_id, 0, tracee.signal);
+  tracee.is_stopped = false;
 }
 
 }  // namespace arenascan::scan

@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <span>
 
+#include "scan/mappings.h"
 #include "scan/registers.h"
 #include "scan/verdict.h"
 
@@ -76,6 +77,9 @@ class World {
 
   // When the first thread was about to be stopped, by os_monotonic_ns(); 0: there was none to stop.
   [[nodiscard]] std::uint64_t stopped_at_ns() const noexcept { return stopped_at_ns_; }
+
+  // Where it keeps what threads have told: stack pointers, which may be addresses in the heap.
+  static AddressRange memory() noexcept;
 
   // The signal that the first stop has taken, or the one that it will try first when `wanted` is in the settings. Any
   // thread, handlers too.

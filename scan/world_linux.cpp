@@ -44,6 +44,9 @@ constexpr std::uint64_t kSpinWhileStoppedNs = 1'000'000;
 constexpr unsigned kSpinsAClock = 32;
 constexpr int kSignalsBelowTop = 3;
 
+static_assert(kMaxThreads * sizeof(Slot) % alloc::kOsPageBytes == 0);
+constexpr std::size_t kReservedBytes = kMaxThreads * (sizeof(Slot) + sizeof(StoppedThread));
+
 // Reserved by the first stop and never given back, so that a late signal finds its slot.
 Slot* g_slots = nullptr;
 std::size_t g_slots_committed = 0;   // writer: scanner, before it queues a signal; readers: handlers that got one
@@ -140,10 +143,9 @@ void on_stop_signal(int signal, siginfo_t* info, void* context) {
 
 bool prepare_slots(std::size_t count) noexcept {
   if (g_slots == nullptr) {
-    g_slots = static_cast<Slot*>(alloc::os_reserve(kMaxThreads * sizeof(Slot), alloc::kOsPageBytes));
-    g_stopped =
-        static_cast<StoppedThread*>(alloc::os_reserve(kMaxThreads * sizeof(StoppedThread), alloc::kOsPageBytes));
-    if (g_slots == nullptr || g_stopped == nullptr) return false;
+    g_slots = static_cast<Slot*>(alloc::os_reserve(kReservedBytes, alloc::kOsPageBytes));
+    if (g_slots == nullptr) return false;
+    g_stopped = reinterpret_cast<StoppedThread*>(g_slots + kMaxThreads);
   }
   if (count <= g_slots_committed) return true;
   if (count > kMaxThreads) return false;
@@ -287,12 +289,17 @@ class Stopper {
     g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - not_awaited_), std::memory_order_seq_cst);
   }
 
-  // Where that fails it is missing until the time is over. A handler that runs already would fill in the slot later.
+  // Where that fails it is missing until the time is over.
   void trace(Slot& slot) noexcept {
     const bool was_signalled = has_pending(slot.thread_id, g_signal);
     const Tracer::Answer answer = g_tracer.stop(slot.thread_id, deadline_ns_, slot.thread);
-    if (answer == Tracer::Answer::kFailed || (was_signalled && !has_pending(slot.thread_id, g_signal))) return;
-    settle(slot, answer == Tracer::Answer::kStopped ? kTraced : kEnded);
+    if (answer == Tracer::Answer::kFailed) return;
+    if (answer == Tracer::Answer::kEnded) return settle(slot, kEnded);
+    if (was_signalled && !has_pending(slot.thread_id, g_signal)) {
+      g_tracer.let_go(slot.thread_id);  // it has let the signal in meanwhile: its handler is about to fill in the slot
+    } else {
+      settle(slot, kTraced);
+    }
   }
 
   void settle(Slot& slot, std::uint32_t answer) noexcept {
@@ -327,6 +334,11 @@ class Stopper {
 };
 
 }  // namespace
+
+AddressRange World::memory() noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(g_slots);
+  return {begin, g_slots == nullptr ? begin : begin + kReservedBytes};
+}
 
 int World::intended_signal(int wanted) noexcept {
   if (const int taken = g_signal.load(std::memory_order_relaxed); taken != 0) return taken;
