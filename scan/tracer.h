@@ -42,8 +42,9 @@ class Tracer {
   // Lets all go on that stop() has been asked for.
   void resume() noexcept;
 
-  // Whether it has been asked to stop that thread, or one with the same number, before.
+  // Whether it has been asked to stop that thread, or one with the same number, before; and that it will not be again.
   [[nodiscard]] bool knows(int thread_id) const noexcept;
+  void forget(int thread_id) noexcept;
 
  private:
   struct Tracee;

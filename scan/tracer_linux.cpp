@@ -47,6 +47,12 @@ bool Tracer::knows(int thread_id) const noexcept {
   return false;
 }
 
+void Tracer::forget(int thread_id) noexcept {
+  for (Tracee* tracee = tracees_; tracee != nullptr; tracee = tracee->next) {
+    if (tracee->thread_id == thread_id) tracee->thread_id = 0;
+  }
+}
+
 Tracer::Tracee* Tracer::tracee_for(int thread_id) noexcept {
   Tracee* tracee = tracees_;
   while (tracee != nullptr && tracee->is_asked && tracee->thread_id != thread_id) tracee = tracee->next;

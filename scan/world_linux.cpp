@@ -235,10 +235,16 @@ class Stopper {
       slot.thread_id = thread_id;
       slot.answer.store(0, std::memory_order_relaxed);
       if (stopped_at_ns_ == 0) stopped_at_ns_ = alloc::os_monotonic_ns();
-      const bool is_deaf = g_tracer.knows(thread_id) && blocks_signal(thread_id, g_signal);
-      if (is_deaf || queue_signal(thread_id, ticket(generation_, count_))) {
+      if (g_tracer.knows(thread_id)) {
+        if (blocks_signal(thread_id, g_signal)) {
+          ++count_;
+          trace(slot, false);
+          return true;
+        }
+        g_tracer.forget(thread_id);
+      }
+      if (queue_signal(thread_id, ticket(generation_, count_))) {
         ++count_;
-        if (is_deaf) trace(slot);
       } else if (errno != ESRCH) {
         outcome = {Incomplete::kThreadNotStopped, thread_id};
         return false;
@@ -283,20 +289,19 @@ class Stopper {
       if (has_ended(slot.thread_id)) {
         settle(slot, kEnded);
       } else if (blocks_signal(slot.thread_id, g_signal) && has_pending(slot.thread_id, g_signal)) {
-        trace(slot);
+        trace(slot, true);
       }
     }
     g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - not_awaited_), std::memory_order_seq_cst);
   }
 
   // Where that fails it is missing until the time is over.
-  void trace(Slot& slot) noexcept {
-    const bool was_signalled = has_pending(slot.thread_id, g_signal);
+  void trace(Slot& slot, bool was_signalled) noexcept {
     const Tracer::Answer answer = g_tracer.stop(slot.thread_id, deadline_ns_, slot.thread);
     if (answer == Tracer::Answer::kFailed) return;
     if (answer == Tracer::Answer::kEnded) return settle(slot, kEnded);
     if (was_signalled && !has_pending(slot.thread_id, g_signal)) {
-      g_tracer.let_go(slot.thread_id);  // it has let the signal in meanwhile: its handler is about to fill in the slot
+      g_tracer.let_go(slot.thread_id);  // it has let the signal in meanwhile, and its handler is about to answer
     } else {
       settle(slot, kTraced);
     }

@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr int kThreads = 5;
+constexpr int kThreads = 9;
 std::atomic<int> g_ready{0};
 std::atomic<bool> g_done{false};
 std::atomic<int> g_children_seen{0};
@@ -60,6 +60,21 @@ void take_signals() {
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof(none));
 }
 
+// Deaf for about as long as a scan waits before it traces, so that it may hear again at any moment of that.
+void hear_now_and_then() {
+  block_all_signals();
+  ++g_ready;
+  const std::uint64_t all = ~std::uint64_t{0};
+  const std::uint64_t none = 0;
+  for (unsigned i = 0; !g_done; ++i) {
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof(none));
+    std::this_thread::yield();
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, sizeof(all));
+    const timespec duration{0, 500'000 * static_cast<long>(i % 16)};
+    syscall(SYS_nanosleep, &duration, nullptr);
+  }
+}
+
 arena_scan_result scan() {
   arena_scan_result result{};
   result.size = sizeof(result);
@@ -78,7 +93,8 @@ int main() {
   action.sa_handler = on_signal;
   CHECK(sigaction(SIGUSR1, &action, nullptr) == 0);
   std::vector<std::thread> threads;
-  for (int i = 0; i < kThreads - 2; ++i) threads.emplace_back(spin);
+  for (int i = 0; i < 3; ++i) threads.emplace_back(spin);
+  for (int i = 0; i < 4; ++i) threads.emplace_back(hear_now_and_then);
   threads.emplace_back(sleep_well);
   std::thread taker(take_signals);
   while (g_ready < kThreads) std::this_thread::yield();
@@ -86,7 +102,7 @@ int main() {
   constexpr std::size_t kLost = 3;
   for (std::size_t i = 0; i < kLost; ++i) allocate_hidden();
   scrub_stack();
-  constexpr int kScans = 200;
+  constexpr int kScans = 2000;
   for (int i = 0; i < kScans; ++i) {
     CHECK(pthread_kill(taker.native_handle(), SIGUSR1) == 0);
     const arena_scan_result result = scan();
