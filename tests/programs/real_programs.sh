@@ -4,7 +4,8 @@
 #   real_programs.sh quick      the short ones, for CI
 #   real_programs.sh NAME...    the named ones
 # Needs ARENASCAN_CLI. A program that is not installed is a failure that names its Debian package. With REPORTS=DIRECTORY the
-# leak reports of all their processes are kept there.
+# leak reports of all their processes are kept there. With SOAK=SECONDS each program is run over and over for so long, and
+# all its processes scan themselves each second (ARENA_SCAN_MS) while they work; what the scans said is in REPORTS/scans.
 #
 # A program is a file real/NAME.sh. It says what it runs, which packages that takes (`# packages: ...`, also read by dev) and
 # whether it is among the short ones (`# quick`), and defines program(). Commands that are to be watched go through "$@",
@@ -68,6 +69,26 @@ run_one() {  # NAME DIRECTORY [COMMAND...]
   echo "exit status $?"
 }
 
+watch=("$cli" run -o exitcode=0)
+if [ -n "${SOAK:-}" ]; then
+  cp "$(dirname "$ARENASCAN_CLI")/tests/lib/libscan_often.so" "$work" || exit 1
+  export ARENA_SCAN_LOG=$reports/scans
+  touch "$ARENA_SCAN_LOG" && chmod 666 "$ARENA_SCAN_LOG"
+  watch=(env "LD_PRELOAD=$work/libscan_often.so" "${watch[@]}")
+fi
+
+# Runs a program watched, once or for SOAK seconds; stops at the first difference.
+run_watched() {  # NAME
+  local name=$1 until=$((SECONDS + ${SOAK:-0}))
+  times=0
+  while [ "$times" -eq 0 ] || [ "$SECONDS" -lt "$until" ]; do
+    times=$((times + 1))
+    (run_one "$name" "$work/$name-watched" "${watch[@]}" -o "log_path=$reports/$name" --) >"$work/$name.watched"
+    diff "$work/$name.plain" "$work/$name.watched" >"$work/$name.diff" || return 1
+    rm -rf "$work/$name-watched"
+  done
+}
+
 known=$(cd "$here/real" && ls | sed 's/\.sh$//')
 case "${1:-all}" in
   all) mapfile -t names <<<"$known" ;;
@@ -80,14 +101,17 @@ for name in "${names[@]}"; do
   began=$SECONDS
   (run_one "$name" "$work/$name-plain") >"$work/$name.plain"
   plain=$((SECONDS - began))
-  (run_one "$name" "$work/$name-watched" "$cli" run -o exitcode=0 -o "log_path=$reports/$name" --) >"$work/$name.watched"
-  if diff "$work/$name.plain" "$work/$name.watched" >"$work/$name.diff" && [ "$(tail -1 "$work/$name.plain")" = "exit status 0" ]; then
+  if run_watched "$name" && [ "$(tail -1 "$work/$name.plain")" = "exit status 0" ]; then
     same=$((same + 1))
-    echo "ok      $name ($plain s, watched $((SECONDS - began - plain)) s)"
+    echo "ok      $name ($plain s, watched $times time(s) in $((SECONDS - began - plain)) s)"
   else
     echo "DIFFERS $name"
     head -40 "$work/$name.diff" "$work/$name.plain"
   fi
 done
 echo "$same of ${#names[@]} programs behave the same"
+if [ -n "${SOAK:-}" ]; then
+  awk '{ for (i = 1; i < NF; ++i) value[$i] = $(i + 1); scans += value["scans"]; incomplete += value["incomplete"] }
+       END { print NR " processes, " scans + 0 " scans, " incomplete + 0 " incomplete" }' "$ARENA_SCAN_LOG"
+fi
 [ "$same" -eq "${#names[@]}" ]

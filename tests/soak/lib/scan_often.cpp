@@ -1,0 +1,79 @@
+// Preloaded beside the library, into programs as they are: scans each ARENA_SCAN_MS milliseconds, in forked children
+// too, and adds a line for each process with what its scans said to the file ARENA_SCAN_LOG when it exits, or at once
+// when a scan was not whole.
+#include <arenascan/arena.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+using Scan = int (*)(const arena_scan_options*, arena_scan_result*);
+Scan g_scan = nullptr;
+long g_period_ms = 1000;
+char g_log[512];  // some programs write over their environment
+std::atomic<unsigned long> g_scans{0};
+std::atomic<unsigned long> g_incomplete{0};
+std::atomic<unsigned long> g_leaked{0};  // at most
+
+void write_line(const char* why) {
+  char line[512];
+  const int length =
+      std::snprintf(line, sizeof(line), "%s %d scans %lu incomplete %lu leaked %lu %s\n", program_invocation_short_name,
+                    getpid(), g_scans.load(), g_incomplete.load(), g_leaked.load(), why);
+  const int fd = open(g_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  if (fd >= 0 && length > 0) static_cast<void>(!write(fd, line, static_cast<std::size_t>(length)));
+  close(fd);
+}
+
+void* scan_for_ever(void*) {
+  // Early for the first time, since many processes live for less than a second.
+  for (long wait_ms = g_period_ms / 50;; wait_ms = g_period_ms) {
+    const timespec wait{wait_ms / 1000, wait_ms % 1000 * 1'000'000};
+    nanosleep(&wait, nullptr);
+    arena_scan_result result{};
+    result.size = sizeof(result);
+    if (g_scan(nullptr, &result) != 0) continue;
+    ++g_scans;
+    if (result.leaked.objects > g_leaked) g_leaked = result.leaked.objects;
+    if (result.incomplete == ARENA_COMPLETE) continue;
+    ++g_incomplete;
+    write_line(result.incomplete_why);
+  }
+}
+
+// Signals are for the program's own threads.
+void start() {
+  g_scans = g_incomplete = g_leaked = 0;
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, scan_for_ever, nullptr) == 0) pthread_detach(thread);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+[[gnu::constructor]] void begin() {
+  g_scan = reinterpret_cast<Scan>(dlsym(RTLD_DEFAULT, "arena_scan_ex"));
+  const char* const log = std::getenv("ARENA_SCAN_LOG");
+  if (g_scan == nullptr || log == nullptr) return;
+  std::snprintf(g_log, sizeof(g_log), "%s", log);
+  if (const char* const period = std::getenv("ARENA_SCAN_MS")) g_period_ms = std::atol(period);
+  pthread_atfork(nullptr, nullptr, start);
+  start();
+}
+
+[[gnu::destructor]] void end() {
+  if (g_log[0] != 0) write_line("");
+}
+
+}  // namespace
