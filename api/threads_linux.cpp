@@ -41,6 +41,7 @@ struct Start {
   void* argument;
   std::uint64_t id;  // in the registry; 0: not for it, since the C library did not make the stack, and it outlives the
                      // thread
+  bool has_room;     // on its stack, for clearing a part of it
 };
 
 template <typename Function>
@@ -64,7 +65,7 @@ void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
 }
 
 // What the last thread with this stack has left where this one will have its frames: they have holes, through which its
-// old pointers would be seen. The smallest stack there is has more than that left.
+// old pointers would be seen.
 [[gnu::always_inline]] inline void clear_stack_below() noexcept {
   constexpr std::size_t kRedZoneBytes = 128;
   constexpr std::size_t kBytes = 4096;
@@ -76,8 +77,8 @@ void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
 }
 
 void* run_thread(void* opaque) {
-  clear_stack_below();
   const Start start = *static_cast<Start*>(opaque);
+  if (start.has_room) clear_stack_below();
   api::release(opaque);
   if (start.id != 0) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), start.id);
   if (start.c11_routine == nullptr) return start.routine(start.argument);
@@ -92,6 +93,18 @@ bool has_own_stack(const pthread_attr_t* attributes) noexcept {
          reinterpret_cast<std::uintptr_t>(low) + bytes != 0;
 }
 
+// Whether a stack has 4 KiB to spare, whatever thread-local data takes of it.
+bool has_room(const pthread_attr_t* attributes) noexcept {
+  constexpr std::size_t kRoomyBytes = std::size_t{256} << 10;
+  pthread_attr_t plain;
+  if (attributes == nullptr) {
+    pthread_attr_init(&plain);
+    attributes = &plain;
+  }
+  std::size_t bytes = 0;
+  return pthread_attr_getstacksize(attributes, &bytes) == 0 && bytes >= kRoomyBytes;
+}
+
 // As pthread_create.
 int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start start,
                   const alloc::Origin& origin) noexcept {
@@ -99,7 +112,10 @@ int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start sta
   void* const memory = api::allocate(sizeof(Start), origin);
   if (memory == nullptr) return EAGAIN;
   scan::ThreadRegistry& threads = api::process().threads;
-  if (!has_own_stack(attributes)) start.id = threads.new_id();
+  if (!has_own_stack(attributes)) {
+    start.id = threads.new_id();
+    start.has_room = has_room(attributes);
+  }
   new (memory) Start(start);
   alloc::Object object;
   alloc::HeapView heap(api::process().heap);
@@ -149,12 +165,12 @@ extern "C" [[gnu::used, gnu::visibility("hidden")]] void* arenascan_next_dlopen(
 extern "C" {
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, StartRoutine routine, void* argument) noexcept {
-  return create_thread(thread, attributes, {routine, nullptr, argument, 0}, ARENA_ORIGIN(alloc::this_code()));
+  return create_thread(thread, attributes, {routine, nullptr, argument, 0, false}, ARENA_ORIGIN(alloc::this_code()));
 }
 
 // The C library's own makes its thread without calling the function above.
 int thrd_create(thrd_t* thread, thrd_start_t routine, void* argument) {
-  switch (create_thread(thread, nullptr, {nullptr, routine, argument, 0}, ARENA_ORIGIN(alloc::this_code()))) {
+  switch (create_thread(thread, nullptr, {nullptr, routine, argument, 0, false}, ARENA_ORIGIN(alloc::this_code()))) {
     case 0: return thrd_success;
     case ENOMEM: return thrd_nomem;
     default: return thrd_error;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every root kind under strace, which stops each thread at each system call and signal, and under gdb.
+# Every root kind under strace, which stops each thread at each system call and signal, under gdb, and where the system
+# allows neither userfaultfd nor ptrace.
 set -uo pipefail
 tests=$(dirname "$(realpath "${ARENASCAN_CLI:?is not set}")")/tests
 for tool in strace gdb; do
@@ -16,7 +17,8 @@ for source in "$source_dir"/*.cpp; do
     [ "$argument" = - ] && argument=
     # shellcheck disable=SC2086
     command=("$tests/roots_$name" $argument)
-    runs=$((runs + 2))
+    runs=$((runs + 3))
+    timeout 60 "$tests/deny_calls" "${command[@]}" || { echo "without userfaultfd and ptrace: $name $argument"; failures=$((failures + 1)); }
     timeout 60 strace -f -o /dev/null "${command[@]}" || { echo "under strace: $name $argument"; failures=$((failures + 1)); }
     # gdb stops at signals of the program unless it is told to pass them on.
     timeout 60 gdb -batch -nx -ex 'set debuginfod enabled off' -ex 'handle all nostop noprint pass' -ex run \
