@@ -48,22 +48,29 @@ void before_fork() noexcept {
   g_threads_at_fork = alloc::os_thread_count();
 }
 
-void unlock_all() noexcept {
+void unlock_all_but_scanner() noexcept {
   api::process().heap.unlock();
   api::unlock_shared_cache();
   api::guard::unlock();
   api::process().roots.unlock();
   api::process().threads.unlock();
   api::unlock_last_report();
+}
+
+void after_fork() noexcept {
+  unlock_all_but_scanner();
   api::process_scanner().unlock();
 }
 
+// Whoever has registered handlers before ours may have started a thread that waits to scan.
 void after_fork_in_child() noexcept {
   api::process().id = alloc::os_process_id();
-  unlock_all();
-  if (g_threads_at_fork != 1) api::process().inherited_before = api::process_scanner().mark_time();
+  unlock_all_but_scanner();
+  const bool inherits = g_threads_at_fork != 1;
+  if (inherits) api::process().inherited_before = api::process_scanner().mark_time();
   api::process().threads.fork_child(pthread_self());
-  api::process_scanner().fork_child();
+  api::process_scanner().fork_child(inherits);
+  api::process_scanner().unlock();
 }
 
 int open_report() noexcept {
@@ -91,7 +98,7 @@ void report_and_leave(void*) noexcept {
 
 [[gnu::constructor(101)]] void begin() noexcept {
   api::process().id = alloc::os_process_id();
-  pthread_atfork(before_fork, unlock_all, after_fork_in_child);
+  pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
 // For stack_recheck.

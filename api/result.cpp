@@ -29,6 +29,7 @@ void fill_result(const scan::Verdict& verdict, arena_scan_result& result) noexce
   result.direct = to_public(verdict.direct);
   result.indirect = to_public(verdict.indirect);
   result.fresh = to_public(verdict.fresh);
+  result.recovered = to_public(verdict.recovered);
   result.concurrent = verdict.way == scan::Way::kConcurrent ? 1 : 0;
   result.way = scan::to_text(verdict.way);
   result.pauses = verdict.pauses;

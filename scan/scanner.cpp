@@ -15,6 +15,16 @@ namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{256} << 10;
 
+Count count_reported(const OrphanList& orphans) noexcept {
+  Count count;
+  for (const Orphan& orphan : orphans) {
+    if (!orphan.reported) continue;
+    ++count.objects;
+    count.bytes += orphan.bytes;
+  }
+  return count;
+}
+
 // A scan holds on to pages while the program gives them back.
 class KeptDescriptors {
  public:
@@ -129,7 +139,7 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   is_whole_ = problem == Incomplete::kNo;
   if (problem == Incomplete::kNo) return;
   // A verdict that is not whole claims nothing.
-  verdict.direct = verdict.indirect = verdict.fresh = Count{};
+  verdict.direct = verdict.indirect = verdict.fresh = verdict.recovered = Count{};
   verdict.leaks.clear();
 }
 
@@ -138,7 +148,10 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, Pace& pace, std::ui
   OrphanList found;
   const Incomplete problem = cycle_.run(settings.mark, pace, stack_pointer, stack_, verdict, found);
   if (problem != Incomplete::kNo) return problem;
+  const Count known = count_reported(orphans_);
   recall(found, orphans_);
+  const Count still = count_reported(found);
+  verdict.recovered = {known.objects - still.objects, known.bytes - still.bytes};
   orphans_ = std::move(found);
   for (const Orphan& orphan : orphans_) {
     ++verdict.orphans.objects;

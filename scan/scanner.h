@@ -73,8 +73,11 @@ class Scanner {
   void lock() noexcept { mutex_.lock(); }
   void unlock() noexcept { mutex_.unlock(); }
 
-  // In the child of a fork.
-  void fork_child() noexcept { cycle_.fork_child(); }
+  // In the child of a fork. When it `inherits` what other threads held, none of the leaks that are known is one any more.
+  void fork_child(bool inherits) noexcept {
+    cycle_.fork_child();
+    if (inherits) orphans_.clear();
+  }
 
  private:
   bool prepare_stack() noexcept;

@@ -60,7 +60,8 @@ struct Verdict {
   Count changed;  // orphans that somebody still writes to, and what they hold
   Count direct;   // leaks, split
   Count indirect;
-  Count fresh;  // leaks that the scan before did not know
+  Count fresh;      // leaks that the scan before did not know
+  Count recovered;  // leaks of the scan before that are none: freed, or reached again
 
   Way way = Way::kStoppedAlone;
   unsigned pauses = 0;

@@ -80,7 +80,9 @@ struct arena_scan_result {
   struct arena_count leaked;  /* direct and indirect */
   struct arena_count direct;  /* no other leaked object points to them */
   struct arena_count indirect;
-  struct arena_count fresh; /* leaks that the scan before did not know */
+  struct arena_count fresh;     /* leaks that the scan before did not know */
+  struct arena_count recovered; /* leaks of the scan before that are none now: freed, or reached again, by a pointer
+                                   that the program has kept in a form that is not looked for */
 
   int concurrent;  /* marked beside the running program (1), or while it stood still (0) */
   const char* way; /* the same and the reason, a static text */

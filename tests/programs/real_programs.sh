@@ -111,7 +111,9 @@ for name in "${names[@]}"; do
 done
 echo "$same of ${#names[@]} programs behave the same"
 if [ -n "${SOAK:-}" ]; then
-  awk '{ for (i = 1; i < NF; ++i) value[$i] = $(i + 1); scans += value["scans"]; incomplete += value["incomplete"] }
-       END { print NR " processes, " scans + 0 " scans, " incomplete + 0 " incomplete" }' "$ARENA_SCAN_LOG"
+  awk '{ for (i = 1; i < NF; ++i) value[$i] = $(i + 1)
+         scans += value["scans"]; incomplete += value["incomplete"]; recovered += value["recovered"] }
+       END { print NR " processes, " scans + 0 " scans, " incomplete + 0 " incomplete, " recovered + 0 " leaks told that were none" }' \
+    "$ARENA_SCAN_LOG"
 fi
 [ "$same" -eq "${#names[@]}" ]

@@ -19,16 +19,18 @@ namespace {
 using Scan = int (*)(const arena_scan_options*, arena_scan_result*);
 Scan g_scan = nullptr;
 long g_period_ms = 1000;
-char g_log[512];  // some programs write over their environment
+char g_log[512];                  // some programs write over their environment
+std::atomic<bool> g_ends{false};  // what the scan at exit finds is no matter for others
 std::atomic<unsigned long> g_scans{0};
 std::atomic<unsigned long> g_incomplete{0};
-std::atomic<unsigned long> g_leaked{0};  // at most
+std::atomic<unsigned long> g_leaked{0};     // at most
+std::atomic<unsigned long> g_recovered{0};  // in all: what was told of them was not so
 
 void write_line(const char* why) {
   char line[512];
-  const int length =
-      std::snprintf(line, sizeof(line), "%s %d scans %lu incomplete %lu leaked %lu %s\n", program_invocation_short_name,
-                    getpid(), g_scans.load(), g_incomplete.load(), g_leaked.load(), why);
+  const int length = std::snprintf(line, sizeof(line), "%s %d scans %lu incomplete %lu leaked %lu recovered %lu %s\n",
+                                   program_invocation_short_name, getpid(), g_scans.load(), g_incomplete.load(),
+                                   g_leaked.load(), g_recovered.load(), why);
   const int fd = open(g_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
   if (fd >= 0 && length > 0) static_cast<void>(!write(fd, line, static_cast<std::size_t>(length)));
   close(fd);
@@ -41,18 +43,22 @@ void* scan_for_ever(void*) {
     nanosleep(&wait, nullptr);
     arena_scan_result result{};
     result.size = sizeof(result);
-    if (g_scan(nullptr, &result) != 0) continue;
+    if (g_ends || g_scan(nullptr, &result) != 0 || g_ends) continue;
     ++g_scans;
     if (result.leaked.objects > g_leaked) g_leaked = result.leaked.objects;
-    if (result.incomplete == ARENA_COMPLETE) continue;
-    ++g_incomplete;
-    write_line(result.incomplete_why);
+    g_recovered += result.recovered.objects;
+    if (result.incomplete != ARENA_COMPLETE) {
+      ++g_incomplete;
+      write_line(result.incomplete_why);
+    } else if (result.recovered.objects != 0) {
+      write_line("a leak was none");
+    }
   }
 }
 
 // Signals are for the program's own threads.
 void start() {
-  g_scans = g_incomplete = g_leaked = 0;
+  g_scans = g_incomplete = g_leaked = g_recovered = 0;
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -73,6 +79,7 @@ void start() {
 }
 
 [[gnu::destructor]] void end() {
+  g_ends = true;
   if (g_log[0] != 0) write_line("");
 }
 
