@@ -73,7 +73,8 @@ class Scanner {
   void lock() noexcept { mutex_.lock(); }
   void unlock() noexcept { mutex_.unlock(); }
 
-  // In the child of a fork. When it `inherits` what other threads held, none of the leaks that are known is one any more.
+  // In the child of a fork. When it `inherits` what other threads held, none of the leaks that are known is one any
+  // more.
   void fork_child(bool inherits) noexcept {
     cycle_.fork_child();
     if (inherits) orphans_.clear();
