@@ -74,12 +74,12 @@ void start() {
   if (g_scan == nullptr || log == nullptr) return;
   std::snprintf(g_log, sizeof(g_log), "%s", log);
   if (const char* const period = std::getenv("ARENA_SCAN_MS")) g_period_ms = std::atol(period);
+  std::atexit([] { g_ends = true; });  // before the library's own scan
   pthread_atfork(nullptr, nullptr, start);
   start();
 }
 
 [[gnu::destructor]] void end() {
-  g_ends = true;
   if (g_log[0] != 0) write_line("");
 }
 
