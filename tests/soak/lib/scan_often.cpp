@@ -2,6 +2,7 @@
 // too, and adds a line for each process with what its scans said to the file ARENA_SCAN_LOG when it exits, or at once
 // when a scan was not whole.
 #include <arenascan/arena.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -36,11 +37,33 @@ void write_line(const char* why) {
   close(fd);
 }
 
-void* scan_for_ever(void*) {
+// A process ends with its last thread, which must not be this one: the first may have left by pthread_exit.
+bool is_alone() {
+  DIR* const tasks = opendir("/proc/self/task");
+  if (tasks == nullptr) return false;
+  bool is_other_alive = false;
+  while (const dirent* const task = readdir(tasks)) {
+    if (task->d_name[0] == '.' || std::atoi(task->d_name) == gettid()) continue;
+    char path[64];
+    char stat[256]{};
+    std::snprintf(path, sizeof(path), "/proc/self/task/%.20s/stat", task->d_name);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    static_cast<void>(!read(fd, stat, sizeof(stat) - 1));
+    close(fd);
+    const char* const state = std::strrchr(stat, ')');
+    is_other_alive = is_other_alive || (state != nullptr && state[2] != 'Z' && state[2] != 'X');
+  }
+  closedir(tasks);
+  return !is_other_alive;
+}
+
+void* scan_until_alone(void*) {
   // Early for the first time, since many processes live for less than a second.
   for (long wait_ms = g_period_ms / 50;; wait_ms = g_period_ms) {
     const timespec wait{wait_ms / 1000, wait_ms % 1000 * 1'000'000};
     nanosleep(&wait, nullptr);
+    if (is_alone()) return nullptr;
     arena_scan_result result{};
     result.size = sizeof(result);
     if (g_ends || g_scan(nullptr, &result) != 0 || g_ends) continue;
@@ -64,7 +87,7 @@ void start() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
-  if (pthread_create(&thread, nullptr, scan_for_ever, nullptr) == 0) pthread_detach(thread);
+  if (pthread_create(&thread, nullptr, scan_until_alone, nullptr) == 0) pthread_detach(thread);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
