@@ -40,8 +40,7 @@ struct PointerForms {
     const std::uintptr_t step = unaligned ? 1 : kWord;
     const std::uintptr_t address_bits = ~std::uintptr_t{0} >> tag_bits;
     for (std::uintptr_t at = (begin + step - 1) & ~(step - 1); at + kWord <= end && at + kWord > at; at += step) {
-      const std::uintptr_t word =
-          __atomic_load_n(&reinterpret_cast<const Unaligned*>(at)->word, __ATOMIC_RELAXED) & address_bits;
+      const std::uintptr_t word = reinterpret_cast<const volatile Unaligned*>(at)->word & address_bits;  // one load
       visit(word, at);
       if (past_end) visit(word - 1, at);
     }

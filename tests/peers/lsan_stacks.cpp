@@ -48,8 +48,7 @@ void test_guard_page() {
     context.uc_stack.ss_sp = std::malloc(context.uc_stack.ss_size);
     const auto stay = [] {
       g_runs = true;
-      for (;;) {
-      }
+      for (;;) asm volatile("pause");
     };
     makecontext(&context, stay, 0);
     setcontext(&context);
