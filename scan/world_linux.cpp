@@ -236,7 +236,7 @@ class Stopper {
       slot.answer.store(0, std::memory_order_relaxed);
       if (stopped_at_ns_ == 0) stopped_at_ns_ = alloc::os_monotonic_ns();
       if (g_tracer.knows(thread_id)) {
-        if (blocks_signal(thread_id, g_signal)) {
+        if (blocks_signal(thread_id, signal_)) {
           ++count_;
           trace(slot, false);
           return true;
@@ -288,7 +288,7 @@ class Stopper {
       if (has_answered(slot)) continue;
       if (has_ended(slot.thread_id)) {
         settle(slot, kEnded);
-      } else if (blocks_signal(slot.thread_id, g_signal) && has_pending(slot.thread_id, g_signal)) {
+      } else if (blocks_signal(slot.thread_id, signal_) && has_pending(slot.thread_id, signal_)) {
         trace(slot, true);
       }
     }
@@ -300,7 +300,7 @@ class Stopper {
     const Tracer::Answer answer = g_tracer.stop(slot.thread_id, deadline_ns_, slot.thread);
     if (answer == Tracer::Answer::kFailed) return;
     if (answer == Tracer::Answer::kEnded) return settle(slot, kEnded);
-    if (was_signalled && !has_pending(slot.thread_id, g_signal)) {
+    if (was_signalled && !has_pending(slot.thread_id, signal_)) {
       g_tracer.let_go(slot.thread_id);  // it has let the signal in meanwhile, and its handler is about to answer
     } else {
       settle(slot, kTraced);
@@ -328,6 +328,7 @@ class Stopper {
 
   std::uint64_t deadline_ns_;
   int self_;
+  int signal_ = g_signal.load(std::memory_order_relaxed);
   std::uint32_t generation_ = 0;
   std::size_t processors_ = 1;
   std::size_t count_ = 0;

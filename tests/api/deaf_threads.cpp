@@ -102,7 +102,7 @@ int main() {
   constexpr std::size_t kLost = 3;
   for (std::size_t i = 0; i < kLost; ++i) allocate_hidden();
   scrub_stack();
-  constexpr int kScans = 2000;
+  constexpr int kScans = 500;
   for (int i = 0; i < kScans; ++i) {
     CHECK(pthread_kill(taker.native_handle(), SIGUSR1) == 0);
     const arena_scan_result result = scan();

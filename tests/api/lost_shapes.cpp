@@ -1,6 +1,5 @@
 // What is told of objects that are lost together: which of them is direct.
-#include "tests/check.h"
-#include "tests/roots/root_test.h"
+#include "tests/peers/lost.h"
 
 using namespace arenascan::test;
 
@@ -13,22 +12,10 @@ struct Node {
 // Builds something and forgets it.
 using Build = void (*)();
 
-struct Lost {
-  long direct;
-  long indirect;
-  friend bool operator==(const Lost&, const Lost&) = default;
-};
-
 Lost lost_by(Build build) {
-  arena_scan_options options{};
-  options.size = sizeof(options);
-  options.born_since = arena_mark();
+  const std::uint32_t mark = arena_mark();
   build();
-  scrub_stack();
-  arena_scan_result result{};
-  result.size = sizeof(result);
-  CHECK(arena_scan_ex(&options, &result) == 0);
-  return {static_cast<long>(result.direct.objects), static_cast<long>(result.indirect.objects)};
+  return lost_since(mark);
 }
 
 // Or the compiler would leave it out.
