@@ -27,6 +27,12 @@ constexpr std::size_t kStackBytes = std::size_t{32} << 10;
 constexpr std::size_t kVectorBytes = std::size_t{16} << 10;  // all that processors have by now is 11 KiB
 constexpr std::uint64_t kSliceNs = 5'000'000;
 
+#if defined(ARENASCAN_CORE_ONLY)
+constexpr bool kMayTrace = false;  // sanitizers have to know of every thread
+#else
+constexpr bool kMayTrace = true;
+#endif
+
 }  // namespace
 
 struct Tracer::Tracee {
@@ -68,15 +74,9 @@ Tracer::Tracee* Tracer::tracee_for(int thread_id) noexcept {
   return tracee;
 }
 
-#if defined(ARENASCAN_CORE_ONLY)  // under sanitizers, which have to know of every thread
-
-bool Tracer::begin() noexcept { return false; }
-
-#else
-
 bool Tracer::begin() noexcept {
   if (process_ != 0) return true;
-  if (has_call_filter()) return false;
+  if (!kMayTrace || has_call_filter()) return false;
   if (stack_ == nullptr) stack_ = alloc::meta_allocate(kStackBytes);
   if (stack_ == nullptr) return false;
   parent_ = alloc::os_process_id();
@@ -89,8 +89,6 @@ bool Tracer::begin() noexcept {
   bare_call(SYS_prctl, PR_SET_PTRACER, made);
   return true;
 }
-
-#endif
 
 Tracer::Answer Tracer::stop(int thread_id, std::uint64_t deadline_ns, StoppedThread& thread) noexcept {
   if (!begin()) return Answer::kFailed;
