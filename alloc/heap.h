@@ -144,6 +144,7 @@ class Heap {
 
   // For fork handlers and the scanner.
   void lock() noexcept { mutex_.lock(); }
+  bool try_lock() noexcept { return mutex_.try_lock(); }
   void unlock() noexcept { mutex_.unlock(); }
 
   // Walks everything and checks the invariants; true when they hold. No other thread may use the heap meanwhile.

@@ -57,6 +57,7 @@ class HeapView {
   explicit HeapView(Heap& heap) noexcept : heap_(heap) {}
 
   void lock() noexcept { heap_.lock(); }
+  bool try_lock() noexcept { return heap_.try_lock(); }
   void unlock() noexcept { heap_.unlock(); }
 
   // The heap's range of addresses; every pointer to an object is a word in it.

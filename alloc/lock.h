@@ -23,6 +23,14 @@ class Lock {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     mutex_.lock();
   }
+  bool try_lock() noexcept {
+    depth() = depth() + 1;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (mutex_.try_lock()) return true;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    depth() = depth() - 1;
+    return false;
+  }
   void unlock() noexcept {
     mutex_.unlock();
     std::atomic_signal_fence(std::memory_order_seq_cst);

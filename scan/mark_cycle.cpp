@@ -1,7 +1,6 @@
 #include "scan/mark_cycle.h"
 
 #include <algorithm>
-#include <mutex>
 
 #include "alloc/os.h"
 
@@ -27,27 +26,14 @@ constexpr std::uint64_t kLongestWakeNs = 400'000;
 
 }  // namespace
 
-// Taken before the world is stopped, and held as long as it stands.
-struct MarkCycle::Locks {
-  explicit Locks(MarkCycle& cycle) noexcept
-      : user_roots(cycle.user_roots_, std::defer_lock), heap(cycle.heap_, std::defer_lock) {
-    if (cycle.surroundings_ != nullptr) threads = std::unique_lock(*cycle.surroundings_->threads);
-    user_roots.lock();
-    heap.lock();
-  }
-  std::unique_lock<ThreadRegistry> threads;
-  std::unique_lock<UserRoots> user_roots;
-  std::unique_lock<alloc::HeapView> heap;
-};
-
 Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
                           AddressRange own_stack, Verdict& verdict, OrphanList& white) noexcept {
   const std::uint64_t began = os_monotonic_ns();
   marker_.set_forms(settings.forms);
   verdict.way = choose_way(settings);
-  is_alone_ = verdict.way == Way::kStoppedAlone;
+  pauses_.set_alone(verdict.way == Way::kStoppedAlone);
   if (surroundings_ != nullptr) {
-    if (const Incomplete problem = roots_.prepare(is_alone_); problem != Incomplete::kNo) return problem;
+    if (const Incomplete problem = roots_.prepare(pauses_.is_alone()); problem != Incomplete::kNo) return problem;
   }
   marker_.set_lanes(settings.pace.processor_percent < 100 ? 1 : std::min(settings.lanes, kMostLanes));
   verdict.prepare_ns = os_monotonic_ns() - began;
@@ -85,10 +71,13 @@ Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
 }
 
 Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
-  const Locks locks(*this);
-  heap_.age_births_locked();
   const std::uint64_t began = os_monotonic_ns();
-  if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
+  const auto before = [&] {
+    heap_.age_births_locked();
+    return true;
+  };
+  const Pause pause(pauses_, job.settings.stop, job.verdict, before);
+  if (!pause.is_stopped()) return pause.problem();
   const std::uint64_t stopped = os_monotonic_ns();
   stamp_ = heap_.advance_stamp();
   const std::size_t page_end = heap_.in_use_locked().bytes >> alloc::kPageShift;
@@ -112,7 +101,6 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
   job.verdict.prepare_ns += stopped - began;
   job.verdict.mark_ns = marked - stopped;
   job.verdict.white_ns = os_monotonic_ns() - marked;
-  resume_world(job.verdict);
   return problem;
 }
 
@@ -135,14 +123,21 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
 
 // The first pause: what the program's threads can reach at once.
 Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
-  const Locks locks(*this);
-  heap_.age_births_locked();
-  if (!marker_.begin_locked()) return Incomplete::kNoMemory;
-  if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
-  Incomplete problem = collect_roots(job);
-  marker_.leave_out(roots_.unreadable_heap());
-  if (problem == Incomplete::kNo) mark_roots(job);
-  resume_world(job.verdict);
+  Incomplete problem = Incomplete::kNo;
+  {
+    const auto before = [&] {
+      heap_.age_births_locked();
+      if (!marker_.begin_locked()) problem = Incomplete::kNoMemory;
+      return problem == Incomplete::kNo;
+    };
+    const Pause pause(pauses_, job.settings.stop, job.verdict, before);
+    if (problem == Incomplete::kNo) problem = pause.problem();
+    if (problem == Incomplete::kNo) problem = collect_roots(job);
+    if (problem == Incomplete::kNo) {
+      marker_.leave_out(roots_.unreadable_heap());
+      mark_roots(job);
+    }
+  }
   first_pause_ns_ = job.verdict.longest_pause_ns;
   return problem;
 }
@@ -184,11 +179,9 @@ Incomplete MarkCycle::reread_slowly(const Job& job, std::uint64_t pause_ns) noex
     if (is_done) return Incomplete::kNo;
     if (!job.pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
 
-    const Locks locks(*this);
-    if (const Incomplete problem = stop_world(job.settings, job.verdict); problem != Incomplete::kNo) return problem;
-    is_done = read_until(os_monotonic_ns() + pause_ns - run_ns);
-    resume_world(job.verdict);
-    if (is_done) return Incomplete::kNo;
+    const Pause pause(pauses_, job.settings.stop, job.verdict, [] { return true; });
+    if (!pause.is_stopped()) return pause.problem();
+    if (read_until(os_monotonic_ns() + pause_ns - run_ns)) return Incomplete::kNo;
   }
 }
 
@@ -203,37 +196,35 @@ Incomplete MarkCycle::settle(const Job& job) noexcept {
 // it is used for listing what was written, and for protecting it, which takes a sixth of the time while no thread runs.
 Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white,
                                     Attempt& attempt) noexcept {
-  const Locks locks(*this);
-  if (!marker_.knows_all_locked()) {
-    attempt = Attempt::kOutgrown;
-    return marker_.extend_locked() ? Incomplete::kNo : Incomplete::kNoMemory;
-  }
   const std::uint64_t limit_ns = std::max(pause_ns, first_pause_ns_ + pause_ns / 2);
   const bool may_do = pause_ns == 0 || first_pause_ns_ + rereader_.expected_ns() <= limit_ns;
-  if (const Incomplete problem =
-          stop_world(job.settings, job.verdict, may_do ? World::Meanwhile::kSpin : World::Meanwhile::kSleep);
-      problem != Incomplete::kNo) {
-    return problem;
-  }
+  Incomplete problem = Incomplete::kNo;
+  const auto before = [&] {
+    if (marker_.knows_all_locked()) return true;
+    attempt = Attempt::kOutgrown;
+    if (!marker_.extend_locked()) problem = Incomplete::kNoMemory;
+    return false;
+  };
+  const Pause pause(pauses_, job.settings.stop, job.verdict, before,
+                    may_do ? World::Meanwhile::kSpin : World::Meanwhile::kSleep);
+  if (!pause.is_stopped()) return problem != Incomplete::kNo ? problem : pause.problem();
   // Counted from here: a machine that is slow to stop threads will be no faster the next time.
   const std::uint64_t stopped = os_monotonic_ns();
-  Incomplete problem = Incomplete::kNo;
-  if (may_do) {
+  if (may_do && marker_.knows_all_locked()) {  // it may have grown while the last thread was waited for
     problem = finish_until(job, pause_ns == 0 ? UINT64_MAX : stopped + limit_ns, white, attempt);
   } else {
     attempt = Attempt::kListed;
     problem = rereader_.list_and_protect_locked(stopped + pause_ns - pause_ns / kSlowedShare);
   }
-  resume_world(job.verdict);
   return problem;
 }
 
 Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white,
                                    Attempt& attempt) noexcept {
   attempt = Attempt::kTooLong;
-  Incomplete problem = rereader_.begin_list_locked(world_);
+  Incomplete problem = rereader_.begin_list_locked(pauses_.world());
   if (problem == Incomplete::kNo) problem = mark_from_roots(job);
-  const Incomplete listed = rereader_.end_list(world_);
+  const Incomplete listed = rereader_.end_list(pauses_.world());
   if (problem == Incomplete::kNo) problem = listed;
   if (problem != Incomplete::kNo || os_monotonic_ns() + rereader_.listed_ns() > deadline_ns) return problem;
   if (!rereader_.reread_until(deadline_ns, Marker::Time::kShort) || !marker_.drain_until(deadline_ns)) return problem;
@@ -251,25 +242,6 @@ Incomplete MarkCycle::mark_from_roots(const Job& job) noexcept {
   return Incomplete::kNo;
 }
 
-Incomplete MarkCycle::stop_world(const MarkSettings& settings, Verdict& verdict, World::Meanwhile meanwhile) noexcept {
-  marker_.dismiss_helpers();
-  stopped_at_ns_ = os_monotonic_ns();
-  if (is_alone_) return Incomplete::kNo;
-  const World::Outcome outcome = world_.stop(settings.stop, meanwhile);
-  if (world_.stopped_at_ns() != 0) stopped_at_ns_ = world_.stopped_at_ns();
-  verdict.incomplete_thread = outcome.thread;
-  return outcome.problem;
-}
-
-void MarkCycle::resume_world(Verdict& verdict) noexcept {
-  if (surroundings_ == nullptr) return;
-  if (!is_alone_) world_.resume();
-  const std::uint64_t pause = os_monotonic_ns() - stopped_at_ns_;
-  ++verdict.pauses;
-  verdict.total_pause_ns += pause;
-  verdict.longest_pause_ns = std::max(verdict.longest_pause_ns, pause);
-}
-
 Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
   if (surroundings_ == nullptr) return Incomplete::kNo;
   MetaVector<AddressRange> never;
@@ -281,12 +253,12 @@ Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
   for (const AddressRange& range : surroundings_->never) fits = fits && never.push_back(range);
   if (!fits) return Incomplete::kNoMemory;
   const auto in_use = heap_.in_use_locked();
-  job.verdict.threads = static_cast<unsigned>(world_.threads().size());
+  job.verdict.threads = static_cast<unsigned>(pauses_.world().threads().size());
   StoppedThread self = calling_thread(job.stack_pointer);
   if (const std::uintptr_t live = job.settings.live_stack; live != 0) {
     self.stack_pointer = self.registers_begin = self.registers_end = live;
   }
-  return roots_.collect_world_stopped(job.settings.roots, world_.threads(), self, *surroundings_->threads,
+  return roots_.collect_world_stopped(job.settings.roots, pauses_.world().threads(), self, *surroundings_->threads,
                                       {never.begin(), never.size()}, {in_use.begin, in_use.begin + in_use.bytes},
                                       pagemap_);
 }
@@ -324,29 +296,28 @@ bool MarkCycle::mark_inherited(std::uint32_t before) noexcept {
 
 Incomplete MarkCycle::mark_held(const MarkSettings& settings, const OrphanList& orphans, bool (*is_held)(const Orphan&),
                                 Verdict& verdict) noexcept {
-  const std::unique_lock heap(heap_);
-  if (const Incomplete problem = stop_world(settings, verdict); problem != Incomplete::kNo) return problem;
+  const Pause pause(pauses_, settings.stop, verdict, [] { return true; });
+  if (!pause.is_stopped()) return pause.problem();
   for (const Orphan& orphan : orphans) {
     if (is_held(orphan) && orphan.is_same_object()) marker_.mark_object(orphan.object);
   }
   marker_.drain();
-  resume_world(verdict);
   return Incomplete::kNo;
 }
 
 Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_t word, std::uintptr_t stack_pointer,
                                      AddressRange own_stack, Retainers& found) noexcept {
   marker_.set_forms(settings.forms);
-  is_alone_ = alloc::os_thread_count() == 1;
-  if (const Incomplete problem = roots_.prepare(is_alone_); problem != Incomplete::kNo) return problem;
+  pauses_.set_alone(alloc::os_thread_count() == 1);
+  if (const Incomplete problem = roots_.prepare(pauses_.is_alone()); problem != Incomplete::kNo) return problem;
   Pace pace(settings.pace);
   Verdict verdict;
   const Job job{settings, pace, stack_pointer, own_stack, verdict};
-  const Locks locks(*this);
-  if (!marker_.begin_locked()) return Incomplete::kNoMemory;
-  Incomplete problem = stop_world(settings, verdict);
+  bool has_memory = true;
+  const Pause pause(pauses_, settings.stop, verdict, [&] { return has_memory = marker_.begin_locked(); });
   found.incomplete_thread = verdict.incomplete_thread;
-  if (problem != Incomplete::kNo) return problem;
+  if (!pause.is_stopped()) return has_memory ? pause.problem() : Incomplete::kNoMemory;
+  Incomplete problem = Incomplete::kNo;
   pagemap_.open(Pagemap::Beside::kStoppedWorld);
   problem = collect_roots(job);
   pagemap_.close();
@@ -362,7 +333,6 @@ Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_
     RetainerSearch search(heap_, marker_, {all.begin(), all.size()});
     if (!fits || !search.run(word, alloc::os_thread_id(), found)) problem = Incomplete::kNoMemory;
   }
-  resume_world(verdict);
   return problem;
 }
 

@@ -46,12 +46,11 @@
 #include "scan/orphans.h"
 #include "scan/pace.h"
 #include "scan/pagemap.h"
+#include "scan/pauses.h"
 #include "scan/rereader.h"
 #include "scan/retainers.h"
 #include "scan/roots.h"
-#include "scan/threads.h"
 #include "scan/verdict.h"
-#include "scan/world.h"
 #include "scan/write_watch.h"
 
 namespace arenascan::scan {
@@ -72,12 +71,6 @@ struct MarkSettings {
   std::uint64_t pause_ns = 0;  // longest pause of a concurrent mark; 0: no limit
 };
 
-// What surrounds the process's heap.
-struct Surroundings {
-  ThreadRegistry* threads = nullptr;
-  std::span<const AddressRange> never;  // tool memory outside the heap that is no root
-};
-
 class MarkCycle {
  public:
   // Without `surroundings`, a private heap: no other threads, no roots but the user's.
@@ -86,6 +79,7 @@ class MarkCycle {
         marker_(heap),
         user_roots_(user_roots),
         surroundings_(surroundings),
+        pauses_(heap, marker_, user_roots, surroundings),
         rereader_(heap, marker_, pagemap_) {}
 
   // Marks, and lists what was out of reach. `own` is the calling thread, `own_stack` the stack that this runs on.
@@ -117,7 +111,6 @@ class MarkCycle {
     AddressRange own_stack;
     Verdict& verdict;
   };
-  struct Locks;
 
   Way choose_way(const MarkSettings& settings) noexcept;
   Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
@@ -131,9 +124,6 @@ class MarkCycle {
   Incomplete finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white, Attempt& attempt) noexcept;
   Incomplete mark_from_roots(const Job& job) noexcept;
 
-  Incomplete stop_world(const MarkSettings& settings, Verdict& verdict,
-                        World::Meanwhile meanwhile = World::Meanwhile::kSpin) noexcept;
-  void resume_world(Verdict& verdict) noexcept;
   Incomplete collect_roots(const Job& job) noexcept;
   void mark_annotated(std::size_t page_end) noexcept;
   void mark_roots(const Job& job) noexcept;
@@ -145,14 +135,12 @@ class MarkCycle {
   const Surroundings* surroundings_;
 
   RootCollector roots_;
-  World world_;
-  bool is_alone_ = false;  // no other thread could have to be stopped
-  Pagemap pagemap_;        // open while the roots are collected, and during a concurrent mark
+  Pauses pauses_;
+  Pagemap pagemap_;  // open while the roots are collected, and during a concurrent mark
   WriteWatch watch_;
   Rereader rereader_;
   std::uint64_t annotations_ = 0;  // made when they were last marked
   std::uint32_t stamp_ = 0;
-  std::uint64_t stopped_at_ns_ = 0;
   std::uint64_t first_pause_ns_ = 0;  // of this concurrent mark
 };
 

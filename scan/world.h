@@ -40,6 +40,10 @@ namespace arenascan::scan {
 struct StopSettings {
   int signal = 0;  // 0: the default
   std::uint64_t timeout_ns = 0;
+  // Called now and then while a thread is waited for, with the others stopped. It may wait for something else that the
+  // scanner holds: a thread in vfork, for instance, until its child has done with the allocator. False: give up.
+  bool (*let_pass)(void* argument) = nullptr;
+  void* argument = nullptr;
 };
 
 class World {

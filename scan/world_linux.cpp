@@ -37,7 +37,6 @@ constexpr std::uint64_t kWaitSliceNs = 5'000'000;
 
 // A running thread answers within this; to go to sleep and be woken takes the scanner as long.
 constexpr std::uint64_t kSpinNs = 100'000;
-
 // A short pause ends before a thread that went to sleep would run again: on a virtual machine that took 0.2 ms of a
 // gap of 0.7.
 constexpr std::uint64_t kSpinWhileStoppedNs = 1'000'000;
@@ -195,8 +194,7 @@ bool queue_signal(int thread_id, std::uintptr_t carried) noexcept {
 
 class Stopper {
  public:
-  explicit Stopper(std::uint64_t timeout_ns) noexcept
-      : deadline_ns_(alloc::os_monotonic_ns() + timeout_ns), self_(alloc::os_thread_id()) {}
+  explicit Stopper(const StopSettings& settings) noexcept : settings_(settings) {}
 
   World::Outcome run(World::Meanwhile meanwhile, std::size_t& stopped, std::uint64_t& stopped_at_ns) noexcept {
     processors_ = alloc::os_processor_count();
@@ -268,7 +266,11 @@ class Stopper {
         continue;
       }
       const timespec slice{0, static_cast<long>(kWaitSliceNs)};
-      if (futex(g_answers, FUTEX_WAIT, seen, &slice) != 0 && errno == ETIMEDOUT) look_after_missing();
+      if (futex(g_answers, FUTEX_WAIT, seen, &slice) == 0 || errno != ETIMEDOUT) continue;
+      look_after_missing();
+      if (settings_.let_pass != nullptr && first_missing() != nullptr && !settings_.let_pass(settings_.argument)) {
+        return {Incomplete::kThreadNotStopped, missing->thread_id};
+      }
     }
   }
 
@@ -326,8 +328,9 @@ class Stopper {
   static constexpr std::uint32_t kEnded = 0xFFFFFFFE;
   static constexpr std::uint32_t kTraced = 0xFFFFFFFC;
 
-  std::uint64_t deadline_ns_;
-  int self_;
+  const StopSettings& settings_;
+  std::uint64_t deadline_ns_ = alloc::os_monotonic_ns() + settings_.timeout_ns;
+  int self_ = alloc::os_thread_id();
   int signal_ = g_signal.load(std::memory_order_relaxed);
   std::uint32_t generation_ = 0;
   std::size_t processors_ = 1;
@@ -358,7 +361,7 @@ World::Outcome World::stop(const StopSettings& settings, Meanwhile meanwhile) no
   Outcome outcome;
   outcome.problem = prepare_slots(1) ? prepare_signal(settings.signal) : Incomplete::kNoMemory;
   if (outcome.problem == Incomplete::kNo) {
-    outcome = Stopper(settings.timeout_ns).run(meanwhile, count_, stopped_at_ns_);
+    outcome = Stopper(settings).run(meanwhile, count_, stopped_at_ns_);
     threads_ = g_stopped;
     if (outcome.problem != Incomplete::kNo) resume();
   }

@@ -1,0 +1,86 @@
+#include "scan/pauses.h"
+
+#include <algorithm>
+
+#include "alloc/os.h"
+
+namespace arenascan::scan {
+
+using alloc::os_monotonic_ns;
+
+namespace {
+
+// How long the heap's lock is left to whoever waits for it, and how long it is tried for after that.
+constexpr std::uint64_t kPassNs = 500'000;
+constexpr std::uint64_t kPatienceNs = 20'000'000;
+
+}  // namespace
+
+void Pause::begin(const StopSettings& settings, World::Meanwhile meanwhile, bool (*before)(void*),
+                  void* argument) noexcept {
+  const std::uint64_t deadline = os_monotonic_ns() + settings.timeout_ns;
+  for (;;) {
+    pauses_.lock();
+    if (!before(argument)) return;
+    const std::uint64_t now = os_monotonic_ns();
+    problem_ = pauses_.stop({settings.signal, deadline - std::min(deadline, now)}, meanwhile, verdict_);
+    is_stopped_ = problem_ == Incomplete::kNo;
+    if (problem_ != Incomplete::kThreadNotStopped || os_monotonic_ns() >= deadline) return;
+    pauses_.unlock();
+  }
+}
+
+Pause::~Pause() {
+  if (is_stopped_) pauses_.resume(verdict_);
+  pauses_.unlock();
+}
+
+void Pauses::lock() noexcept {
+  if (surroundings_ != nullptr) surroundings_->threads->lock();
+  user_roots_.lock();
+  heap_.lock();
+  is_heap_locked_ = true;
+}
+
+void Pauses::unlock() noexcept {
+  if (is_heap_locked_) heap_.unlock();
+  user_roots_.unlock();
+  if (surroundings_ != nullptr) surroundings_->threads->unlock();
+}
+
+bool Pauses::let_pass() noexcept {
+  is_heap_locked_ = false;
+  heap_.unlock();
+  alloc::os_sleep_ns(kPassNs);
+  const std::uint64_t until = os_monotonic_ns() + kPatienceNs;
+  while (!(is_heap_locked_ = heap_.try_lock()) && os_monotonic_ns() < until) alloc::os_sleep_ns(kPassNs / 10);
+  return is_heap_locked_;
+}
+
+Incomplete Pauses::stop(StopSettings settings, World::Meanwhile meanwhile, Verdict& verdict) noexcept {
+  marker_.dismiss_helpers();
+  stopped_at_ns_ = os_monotonic_ns();
+  if (is_alone_) return Incomplete::kNo;
+  settings.let_pass = [](void* pauses) { return static_cast<Pauses*>(pauses)->let_pass(); };
+  settings.argument = this;
+  const World::Outcome outcome = world_.stop(settings, meanwhile);
+  if (world_.stopped_at_ns() != 0) stopped_at_ns_ = world_.stopped_at_ns();
+  verdict.incomplete_thread = outcome.thread;
+  if (outcome.problem != Incomplete::kNo) note(verdict);  // for those that were stopped
+  return outcome.problem;
+}
+
+void Pauses::resume(Verdict& verdict) noexcept {
+  if (surroundings_ == nullptr) return;
+  if (!is_alone_) world_.resume();
+  note(verdict);
+}
+
+void Pauses::note(Verdict& verdict) const noexcept {
+  const std::uint64_t pause = os_monotonic_ns() - stopped_at_ns_;
+  ++verdict.pauses;
+  verdict.total_pause_ns += pause;
+  verdict.longest_pause_ns = std::max(verdict.longest_pause_ns, pause);
+}
+
+}  // namespace arenascan::scan

@@ -1,0 +1,95 @@
+// Pauses of the program: the locks that a scan needs while it reads roots, and the world stopped.
+//
+//     const Pause pause(pauses, settings, verdict, before);    locks, before(), stop
+//     if (!pause.is_stopped()) return pause.problem();
+//     ...                                                      until the end of the block: resume, unlock
+//
+// A thread in vfork cannot be stopped before its child has run another program, and the child, in the same memory, may
+// need the allocator before that. So while a thread is long in answering, the heap's lock is let go now and then, for
+// half a millisecond. None of those that stand has it, nor can one take it; should it not come back all the same (one
+// that blocks all signals may have taken it, and have been stopped then), all go on, and the pause begins anew.
+//
+// Lock order: thread registry -> user roots -> heap; all are held before the first thread is stopped, since one that is
+// stopped may have been about to take them.
+//
+// Threads: the scanner's. Called by: mark_cycle.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "alloc/heap_view.h"
+#include "scan/marker.h"
+#include "scan/roots.h"
+#include "scan/threads.h"
+#include "scan/verdict.h"
+#include "scan/world.h"
+
+namespace arenascan::scan {
+
+// What surrounds the process's heap.
+struct Surroundings {
+  ThreadRegistry* threads = nullptr;
+  std::span<const AddressRange> never;  // tool memory outside the heap that is no root
+};
+
+class Pauses {
+ public:
+  // The marker's helpers leave before anybody is stopped.
+  Pauses(alloc::HeapView heap, Marker& marker, UserRoots& user_roots, const Surroundings* surroundings) noexcept
+      : heap_(heap), marker_(marker), user_roots_(user_roots), surroundings_(surroundings) {}
+
+  // Whether no other thread could have to be stopped.
+  void set_alone(bool is_alone) noexcept { is_alone_ = is_alone; }
+  [[nodiscard]] bool is_alone() const noexcept { return is_alone_; }
+
+  [[nodiscard]] World& world() noexcept { return world_; }
+
+ private:
+  friend class Pause;
+  // Not lockable by others, for it is no use without what follows.
+  void lock() noexcept;
+  void unlock() noexcept;
+  bool let_pass() noexcept;
+  Incomplete stop(StopSettings settings, World::Meanwhile meanwhile, Verdict& verdict) noexcept;
+  void resume(Verdict& verdict) noexcept;
+  void note(Verdict& verdict) const noexcept;
+
+  alloc::HeapView heap_;
+  Marker& marker_;
+  UserRoots& user_roots_;
+  const Surroundings* surroundings_;
+  World world_;
+  bool is_alone_ = false;
+  bool is_heap_locked_ = false;
+  std::uint64_t stopped_at_ns_ = 0;
+};
+
+class Pause {
+ public:
+  // `before`, under the locks, is what has to be done before each attempt; where it says no, none is made.
+  template <typename Before>
+  Pause(Pauses& pauses, const StopSettings& settings, Verdict& verdict, Before before,
+        World::Meanwhile meanwhile = World::Meanwhile::kSpin) noexcept
+      : pauses_(pauses), verdict_(verdict) {
+    begin(
+        settings, meanwhile, [](void* wanted) { return (*static_cast<Before*>(wanted))(); }, &before);
+  }
+  ~Pause();
+  Pause(const Pause&) = delete;
+  Pause& operator=(const Pause&) = delete;
+
+  [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_; }
+  // Why it is not; kNo: `before` said so.
+  [[nodiscard]] Incomplete problem() const noexcept { return problem_; }
+
+ private:
+  void begin(const StopSettings& settings, World::Meanwhile meanwhile, bool (*before)(void*), void* argument) noexcept;
+
+  Pauses& pauses_;
+  Verdict& verdict_;
+  Incomplete problem_ = Incomplete::kNo;
+  bool is_stopped_ = false;
+};
+
+}  // namespace arenascan::scan
