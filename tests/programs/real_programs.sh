@@ -7,10 +7,11 @@
 # leak reports of all their processes are kept there. With SOAK=SECONDS each program is run over and over for so long, and
 # all its processes scan themselves each second (ARENA_SCAN_MS) while they work; what the scans said is in REPORTS/scans.
 #
-# A program is a file real/NAME.sh. It says what it runs, which packages that takes (`# packages: ...`, also read by dev) and
-# whether it is among the short ones (`# quick`), and defines program(). Commands that are to be watched go through "$@",
-# which is empty or `arenascan run ...`; program prints what must not change and returns the program's status. It runs in a
-# fresh directory, may use need, serve and stop, and finds our sources in $root and a port of its own in $port.
+# A program is a file real/NAME.sh. It says what it runs, which packages that takes (`# packages: ...`, also read by dev),
+# whether it is among the short ones (`# quick`) and what the scanner has to know of it (`# options: ...`), and defines
+# program(). Commands that are to be watched go through "$@", which is empty or `arenascan run ...`; program prints what
+# must not change and returns the program's status. It runs in a fresh directory, may use need, serve and stop, and finds
+# our sources in $root and a port of its own in $port.
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -79,11 +80,12 @@ fi
 
 # Runs a program watched, once or for SOAK seconds; stops at the first difference.
 run_watched() {  # NAME
-  local name=$1 until=$((SECONDS + ${SOAK:-0}))
+  local name=$1 until=$((SECONDS + ${SOAK:-0})) options
+  options=$(sed -n 's/^# options: /:/p' "$here/real/$1.sh")
   times=0
   while [ "$times" -eq 0 ] || [ "$SECONDS" -lt "$until" ]; do
     times=$((times + 1))
-    (run_one "$name" "$work/$name-watched" "${watch[@]}" -o "log_path=$reports/$name" --) >"$work/$name.watched"
+    (run_one "$name" "$work/$name-watched" "${watch[@]}" -o "log_path=$reports/$name$options" --) >"$work/$name.watched"
     diff "$work/$name.plain" "$work/$name.watched" >"$work/$name.diff" || return 1
     rm -rf "$work/$name-watched"
   done

@@ -1,5 +1,6 @@
 # Arrays, generators, closures in cycles, JSON, patterns; with PHP's own allocator and without it.
 # packages: php-cli
+# options: use_past_end=1
 # quick
 program() {
   need php php-cli

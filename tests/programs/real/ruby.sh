@@ -1,5 +1,6 @@
 # Threads, fibers, forks, compaction, and a garbage collector that scans stacks itself.
 # packages: ruby
+# options: use_unaligned=1
 # quick
 program() {
   need ruby ruby
