@@ -10,7 +10,8 @@ using alloc::os_monotonic_ns;
 
 namespace {
 
-// How long the heap's lock is left to whoever waits for it, and how long it is tried for after that.
+// How long the heap's lock is left to whoever waits for it, for the first time (and twice as long each time, since on a
+// busy machine it may take some time until they run), and how long it is tried for after that.
 constexpr std::uint64_t kPassNs = 500'000;
 constexpr std::uint64_t kPatienceNs = 20'000'000;
 
@@ -51,7 +52,8 @@ void Pauses::unlock() noexcept {
 bool Pauses::let_pass() noexcept {
   is_heap_locked_ = false;
   heap_.unlock();
-  alloc::os_sleep_ns(kPassNs);
+  alloc::os_sleep_ns(pass_ns_);
+  pass_ns_ *= 2;
   const std::uint64_t until = os_monotonic_ns() + kPatienceNs;
   while (!(is_heap_locked_ = heap_.try_lock()) && os_monotonic_ns() < until) alloc::os_sleep_ns(kPassNs / 10);
   return is_heap_locked_;
@@ -61,6 +63,7 @@ Incomplete Pauses::stop(StopSettings settings, World::Meanwhile meanwhile, Verdi
   marker_.dismiss_helpers();
   stopped_at_ns_ = os_monotonic_ns();
   if (is_alone_) return Incomplete::kNo;
+  pass_ns_ = kPassNs;
   settings.let_pass = [](void* pauses) { return static_cast<Pauses*>(pauses)->let_pass(); };
   settings.argument = this;
   const World::Outcome outcome = world_.stop(settings, meanwhile);

@@ -5,9 +5,9 @@
 //     ...                                                      until the end of the block: resume, unlock
 //
 // A thread in vfork cannot be stopped before its child has run another program, and the child, in the same memory, may
-// need the allocator before that. So while a thread is long in answering, the heap's lock is let go now and then, for
-// half a millisecond. None of those that stand has it, nor can one take it; should it not come back all the same (one
-// that blocks all signals may have taken it, and have been stopped then), all go on, and the pause begins anew.
+// need the allocator before that. So while a thread is long in answering, the heap's lock is let go now and then. None
+// of those that stand has it, nor can one take it; should it not come back all the same (one that blocks all signals
+// may have taken it, and have been stopped then), all go on, and the pause begins anew.
 //
 // Lock order: thread registry -> user roots -> heap; all are held before the first thread is stopped, since one that is
 // stopped may have been about to take them.
@@ -62,6 +62,7 @@ class Pauses {
   World world_;
   bool is_alone_ = false;
   bool is_heap_locked_ = false;
+  std::uint64_t pass_ns_ = 0;  // that let_pass() lasts the next time
   std::uint64_t stopped_at_ns_ = 0;
 };
 

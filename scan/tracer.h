@@ -33,7 +33,8 @@ class Tracer {
  public:
   enum class Answer : std::uint8_t { kStopped, kEnded, kFailed };
 
-  // Stops a thread and tells where, with registers in the tool's memory. kEnded: it will never run again.
+  // Stops a thread and tells where, with registers in the tool's memory. kEnded: it will never run again. kFailed: not
+  // before the deadline, at least; it may be asked for again, and is waited for further then.
   Answer stop(int thread_id, std::uint64_t deadline_ns, StoppedThread& thread) noexcept;
 
   // Lets one of them go on.
@@ -45,6 +46,10 @@ class Tracer {
   // Whether it has been asked to stop that thread, or one with the same number, before; and that it will not be again.
   [[nodiscard]] bool knows(int thread_id) const noexcept;
   void forget(int thread_id) noexcept;
+
+  // Whether a thread is still waited for that was asked to stop: sooner or later it stands, and goes on for nobody
+  // else.
+  [[nodiscard]] bool awaits(int thread_id) const noexcept;
 
  private:
   struct Tracee;

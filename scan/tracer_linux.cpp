@@ -39,6 +39,7 @@ struct Tracer::Tracee {
   Tracee* next;
   int thread_id;
   bool is_asked;    // by this stop
+  bool is_seized;   // by the tracer, which waits for it to stop
   bool is_stopped;  // and traced
   Answer answer;
   int signal;  // that it was about to get
@@ -59,15 +60,24 @@ void Tracer::forget(int thread_id) noexcept {
   }
 }
 
+bool Tracer::awaits(int thread_id) const noexcept {
+  for (const Tracee* tracee = tracees_; tracee != nullptr; tracee = tracee->next) {
+    if (tracee->thread_id == thread_id && tracee->is_asked && tracee->is_seized) return !tracee->is_stopped;
+  }
+  return false;
+}
+
 Tracer::Tracee* Tracer::tracee_for(int thread_id) noexcept {
   Tracee* tracee = tracees_;
   while (tracee != nullptr && tracee->is_asked && tracee->thread_id != thread_id) tracee = tracee->next;
   if (tracee == nullptr) {
     tracee = static_cast<Tracee*>(alloc::meta_allocate(sizeof(Tracee)));
     if (tracee == nullptr) return nullptr;
+    tracee->is_asked = false;
     tracee->next = tracees_;
     tracees_ = tracee;
   }
+  if (!tracee->is_asked) tracee->is_seized = false;
   tracee->thread_id = thread_id;
   tracee->is_asked = true;
   tracee->is_stopped = false;
@@ -173,11 +183,14 @@ void Tracer::attach(Tracee& tracee) const noexcept {
   constexpr unsigned kLooksAtOnce = 100;
   const long id = tracee.thread_id;
   tracee.answer = Answer::kFailed;
-  if (const long problem = bare_call(SYS_ptrace, PTRACE_SEIZE, id); problem < 0) {
-    if (problem == -ESRCH) tracee.answer = Answer::kEnded;
-    return;
+  if (!tracee.is_seized) {
+    if (const long problem = bare_call(SYS_ptrace, PTRACE_SEIZE, id); problem < 0) {
+      if (problem == -ESRCH) tracee.answer = Answer::kEnded;
+      return;
+    }
+    tracee.is_seized = true;
+    bare_call(SYS_ptrace, PTRACE_INTERRUPT, id);
   }
-  bare_call(SYS_ptrace, PTRACE_INTERRUPT, id);
   int status = 0;
   long told = 0;
   for (unsigned looks = 0; (told = bare_call(SYS_wait4, id, bare_argument(&status), __WALL | WNOHANG)) == 0; ++looks) {
@@ -210,7 +223,7 @@ void Tracer::attach(Tracee& tracee) const noexcept {
 void Tracer::detach(Tracee& tracee) noexcept {
   if (!tracee.is_asked || !tracee.is_stopped) return;
   bare_call(SYS_ptrace, PTRACE_DETACH, tracee.thread_id, 0, tracee.signal);
-  tracee.is_stopped = false;
+  tracee.is_seized = tracee.is_stopped = false;
 }
 
 }  // namespace arenascan::scan

@@ -5,6 +5,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <iterator>
@@ -18,7 +19,6 @@
 
 namespace arenascan::scan {
 namespace {
-
 // One for each thread of a stop. `thread` is written by the handler before, and read by the scanner after, an exchange
 // through `answer`.
 struct alignas(64) Slot {
@@ -34,7 +34,6 @@ std::uintptr_t ticket(std::uint32_t generation, std::size_t slot) noexcept {
 
 constexpr std::size_t kMaxThreads = std::size_t{1} << 16;
 constexpr std::uint64_t kWaitSliceNs = 5'000'000;
-
 // A running thread answers within this; to go to sleep and be woken takes the scanner as long.
 constexpr std::uint64_t kSpinNs = 100'000;
 // A short pause ends before a thread that went to sleep would run again: on a virtual machine that took 0.2 ms of a
@@ -42,7 +41,6 @@ constexpr std::uint64_t kSpinNs = 100'000;
 constexpr std::uint64_t kSpinWhileStoppedNs = 1'000'000;
 constexpr unsigned kSpinsAClock = 32;
 constexpr int kSignalsBelowTop = 3;
-
 static_assert(kMaxThreads * sizeof(Slot) % alloc::kOsPageBytes == 0);
 constexpr std::size_t kReservedBytes = kMaxThreads * (sizeof(Slot) + sizeof(StoppedThread));
 
@@ -236,7 +234,7 @@ class Stopper {
       if (g_tracer.knows(thread_id)) {
         if (blocks_signal(thread_id, signal_)) {
           ++count_;
-          trace(slot, false);
+          if (!trace(slot, false)) queue_signal(thread_id, ticket(generation_, count_ - 1));
           return true;
         }
         g_tracer.forget(thread_id);
@@ -290,23 +288,25 @@ class Stopper {
       if (has_answered(slot)) continue;
       if (has_ended(slot.thread_id)) {
         settle(slot, kEnded);
-      } else if (blocks_signal(slot.thread_id, signal_) && has_pending(slot.thread_id, signal_)) {
+      } else if (g_tracer.awaits(slot.thread_id) ||
+                 (blocks_signal(slot.thread_id, signal_) && has_pending(slot.thread_id, signal_))) {
         trace(slot, true);
       }
     }
     g_awaited.store(answers_before_ + static_cast<std::uint32_t>(count_ - not_awaited_), std::memory_order_seq_cst);
   }
 
-  // Where that fails it is missing until the time is over.
-  void trace(Slot& slot, bool was_signalled) noexcept {
-    const Tracer::Answer answer = g_tracer.stop(slot.thread_id, deadline_ns_, slot.thread);
-    if (answer == Tracer::Answer::kFailed) return;
-    if (answer == Tracer::Answer::kEnded) return settle(slot, kEnded);
-    if (was_signalled && !has_pending(slot.thread_id, signal_)) {
+  // Where that fails it is tried again: a thread in vfork, with all signals blocked, may first have to be let pass.
+  bool trace(Slot& slot, bool was_signalled) noexcept {
+    const std::uint64_t deadline = std::min(deadline_ns_, alloc::os_monotonic_ns() + kWaitSliceNs);
+    const Tracer::Answer answer = g_tracer.stop(slot.thread_id, deadline, slot.thread);
+    if (answer == Tracer::Answer::kFailed) return false;
+    if (answer == Tracer::Answer::kStopped && was_signalled && !has_pending(slot.thread_id, signal_)) {
       g_tracer.let_go(slot.thread_id);  // it has let the signal in meanwhile, and its handler is about to answer
     } else {
-      settle(slot, kTraced);
+      settle(slot, answer == Tracer::Answer::kEnded ? kEnded : kTraced);
     }
+    return true;
   }
 
   void settle(Slot& slot, std::uint32_t answer) noexcept {
