@@ -13,6 +13,7 @@ namespace {
 // How long the heap's lock is left to whoever waits for it, for the first time (and twice as long each time, since on a
 // busy machine it may take some time until they run), and how long it is tried for after that.
 constexpr std::uint64_t kPassNs = 500'000;
+constexpr std::uint64_t kLongestPassNs = 64'000'000;
 constexpr std::uint64_t kPatienceNs = 20'000'000;
 
 }  // namespace
@@ -28,6 +29,7 @@ void Pause::begin(const StopSettings& settings, World::Meanwhile meanwhile, bool
     is_stopped_ = problem_ == Incomplete::kNo;
     if (problem_ != Incomplete::kThreadNotStopped || os_monotonic_ns() >= deadline) return;
     pauses_.unlock();
+    alloc::os_sleep_ns(kPassNs);
   }
 }
 
@@ -53,7 +55,7 @@ bool Pauses::let_pass() noexcept {
   is_heap_locked_ = false;
   heap_.unlock();
   alloc::os_sleep_ns(pass_ns_);
-  pass_ns_ *= 2;
+  pass_ns_ = std::min(2 * pass_ns_, kLongestPassNs);
   const std::uint64_t until = os_monotonic_ns() + kPatienceNs;
   while (!(is_heap_locked_ = heap_.try_lock()) && os_monotonic_ns() < until) alloc::os_sleep_ns(kPassNs / 10);
   return is_heap_locked_;
