@@ -106,7 +106,7 @@ for more in --threads=0 --threads=15 --threads=63 --roots=16 --roots=256; do
 done
 
 echo
-for mode in '' --window --stopped; do
+for mode in '' '--window --apart' '--window' --stopped; do
   echo "arenascan, a program that replaces objects at full speed ${mode:-all over the heap}"
   # shellcheck disable=SC2086
   "$build/bench/bench_pause" "$pause_scans" "$pause_objects" $mode || echo "run_scan.sh: pause $mode failed" >>"$output.failed"

@@ -71,11 +71,13 @@ run_one() {  # NAME DIRECTORY [COMMAND...]
 }
 
 watch=("$cli" run -o exitcode=0)
+started=()
 if [ -n "${SOAK:-}" ]; then
   cp "$(dirname "$ARENASCAN_CLI")/tests/lib/libscan_often.so" "$work" || exit 1
   export ARENA_SCAN_LOG=$reports/scans
   touch "$ARENA_SCAN_LOG" && chmod 666 "$ARENA_SCAN_LOG"
-  watch=(env "LD_PRELOAD=$work/libscan_often.so" "${watch[@]}")
+  # In front, so that it ends before the library's scan at exit.
+  started=(env "LD_PRELOAD=$work/libscan_often.so:$work/libarenascan.so")
 fi
 
 # Runs a program watched, once or for SOAK seconds; stops at the first difference.
@@ -85,7 +87,7 @@ run_watched() {  # NAME
   times=0
   while [ "$times" -eq 0 ] || [ "$SECONDS" -lt "$until" ]; do
     times=$((times + 1))
-    (run_one "$name" "$work/$name-watched" "${watch[@]}" -o "log_path=$reports/$name$options" --) >"$work/$name.watched"
+    (run_one "$name" "$work/$name-watched" "${watch[@]}" -o "log_path=$reports/$name$options" -- "${started[@]}") >"$work/$name.watched"
     diff "$work/$name.plain" "$work/$name.watched" >"$work/$name.diff" || return 1
     rm -rf "$work/$name-watched"
   done

@@ -21,7 +21,7 @@ using Scan = int (*)(const arena_scan_options*, arena_scan_result*);
 Scan g_scan = nullptr;
 long g_period_ms = 1000;
 char g_log[512];                  // some programs write over their environment
-std::atomic<bool> g_ends{false};  // what the scan at exit finds is no matter for others
+std::atomic<bool> g_ends{false};  // no scan counts any more
 std::atomic<unsigned long> g_scans{0};
 std::atomic<unsigned long> g_incomplete{0};
 std::atomic<unsigned long> g_leaked{0};     // at most
@@ -97,12 +97,14 @@ void start() {
   if (g_scan == nullptr || log == nullptr) return;
   std::snprintf(g_log, sizeof(g_log), "%s", log);
   if (const char* const period = std::getenv("ARENA_SCAN_MS")) g_period_ms = std::atol(period);
-  std::atexit([] { g_ends = true; });  // before the library's own scan
   pthread_atfork(nullptr, nullptr, start);
   start();
 }
 
+// Before the library's scan at exit, which takes what main has left on its stack for dead: a later scan, to which that
+// stack is alive again, might find there what was told as leaked. Destructors run in the order of LD_PRELOAD.
 [[gnu::destructor]] void end() {
+  g_ends = true;
   if (g_log[0] != 0) write_line("");
 }
 
