@@ -48,22 +48,26 @@ fs::path own_path() {
 }
 
 std::optional<fs::path> find_library(const std::string& wanted) {
-  if (!wanted.empty()) return fs::exists(wanted) ? std::optional(fs::absolute(wanted)) : std::nullopt;
+  std::error_code error;  // what cannot be looked at is not there
+  if (!wanted.empty()) return fs::exists(wanted, error) ? std::optional(fs::absolute(wanted)) : std::nullopt;
   const fs::path directory = own_path().parent_path();
   for (const char* place : {"libarenascan.so", "../lib/libarenascan.so", "../lib/x86_64-linux-gnu/libarenascan.so"}) {
-    if (fs::exists(directory / place)) return fs::canonical(directory / place);
+    if (fs::exists(directory / place, error)) return fs::canonical(directory / place);
   }
   return std::nullopt;
 }
 
-// The file that the shell would execute for `name`.
+// The file that the shell would execute for `name`. A path that cannot be looked at is left for exec to complain of.
 std::optional<fs::path> find_program(const std::string& name) {
-  if (name.find('/') != std::string::npos) return fs::exists(name) ? std::optional<fs::path>(name) : std::nullopt;
+  std::error_code error;
+  if (name.find('/') != std::string::npos) {
+    return fs::exists(name, error) || error ? std::optional<fs::path>(name) : std::nullopt;
+  }
   const char* const path = std::getenv("PATH");
   std::istringstream directories(path == nullptr ? "/usr/bin:/bin" : path);
   for (std::string directory; std::getline(directories, directory, ':');) {
     const fs::path candidate = fs::path(directory.empty() ? "." : directory) / name;
-    if (fs::is_regular_file(candidate) && access(candidate.c_str(), X_OK) == 0) return candidate;
+    if (fs::is_regular_file(candidate, error) && access(candidate.c_str(), X_OK) == 0) return candidate;
   }
   return std::nullopt;
 }
@@ -137,12 +141,13 @@ int wait_for(pid_t child) {
 }
 
 void print_reports(const fs::path& directory, std::ostream& out) {
-  std::vector<fs::directory_entry> reports(fs::directory_iterator(directory), fs::directory_iterator{});
-  std::sort(reports.begin(), reports.end(), [](const fs::directory_entry& a, const fs::directory_entry& b) {
-    return a.last_write_time() < b.last_write_time();
+  std::error_code error;  // the program may have removed its temporary files, and these with them
+  std::vector<fs::directory_entry> reports(fs::directory_iterator(directory, error), fs::directory_iterator{});
+  std::sort(reports.begin(), reports.end(), [&](const fs::directory_entry& a, const fs::directory_entry& b) {
+    return a.last_write_time(error) < b.last_write_time(error);
   });
   for (const fs::directory_entry& report : reports) {
-    if (report.file_size() != 0) out << std::ifstream(report.path()).rdbuf();
+    if (std::ifstream in(report.path()); in.peek() != EOF) out << in.rdbuf();
   }
 }
 
@@ -152,7 +157,8 @@ int run(const RunRequest& request) {
   const std::string& name = request.program.front();
   const std::optional<fs::path> program = find_program(name);
   if (!program) return fail(kNotFound, name + ": no such program");
-  if (fs::is_directory(*program) || access(program->c_str(), X_OK) != 0) {
+  std::error_code error;
+  if (fs::is_directory(*program, error) || access(program->c_str(), X_OK) != 0) {
     return fail(kNotExecutable, name + ": not an executable file");
   }
   if (const std::string obstacle = preload_obstacle(*program); !obstacle.empty()) {

@@ -59,8 +59,13 @@ if [ "$(id -u)" -eq 0 ]; then
   cc -g -no-pie leak.c -o changed && cp "${ARENASCAN_LIB:?is not set}" libarenascan.so && chmod 755 . changed libarenascan.so
   "$cli" run --library libarenascan.so -- setpriv --reuid=65534 --regid=65534 --clear-groups ./changed 2>err
   grep -q '^Direct leak of 123 byte(s)' err && ! grep -q 'cannot write the report' err || { echo "as another user: $(cat err)"; failures=$((failures + 1)); }
+  # Nor may he look into each directory of PATH.
+  mkdir -m 700 closed && cp "$cli" arenascan && chmod 755 arenascan
+  other=(env "PATH=$work/closed:$PATH" setpriv --reuid=65534 --regid=65534 --clear-groups ./arenascan run)
+  expect 0 '' "${other[@]}" -- true
+  expect 126 '^arenascan: closed/program: not an executable file$' "${other[@]}" -- closed/program
 else
-  echo "not run as root: the report of a program that changes its user is not tested"
+  echo "not run as root: the report of a program that changes its user, and directories closed to it, are not tested"
 fi
 cat >address.c <<'C'
 #include <stdlib.h>
