@@ -88,6 +88,7 @@ void read_records(OrphanList& orphans) noexcept {
       __builtin_prefetch(&later.page->records[later.index]);
     }
     Orphan& orphan = orphans[i];
+    orphan.address = orphan.object.address();
     orphan.birth = orphan.object.birth();
     orphan.bytes = orphan.object.bytes();
   }
@@ -146,10 +147,9 @@ void fetch_ahead(const OrphanList& orphans, std::size_t i) noexcept {
 void recall(OrphanList& orphans, const OrphanList& earlier) noexcept {
   const Orphan* old = earlier.begin();
   for (Orphan& orphan : orphans) {
-    const std::uintptr_t address = orphan.object.address();
-    while (old != earlier.end() && old->object.address() < address) ++old;
+    while (old != earlier.end() && old->address < orphan.address) ++old;
     if (old == earlier.end()) return;
-    if (old->object.address() != address || old->birth != orphan.birth) continue;
+    if (old->address != orphan.address || old->birth != orphan.birth) continue;
     orphan.checksum = old->checksum;
     orphan.hashed = old->hashed && !old->changed;  // one that changed is looked at twice again
     orphan.reported = old->reported;

@@ -8,6 +8,7 @@
 
 #include "alloc/heap.h"
 #include "scan/orphans.h"
+#include "scan/scanner.h"
 #include "tests/unit/random.h"
 
 using namespace arenascan;
@@ -115,6 +116,7 @@ TEST_CASE_FIXTURE(Fixture, "orphans are recalled by address and birth; one that 
   for (int i = 0; i < 10; ++i) {
     scan::Orphan orphan;
     orphan.object = object_of(allocate(32));
+    orphan.address = orphan.object.address();
     orphan.birth = orphan.object.birth();
     REQUIRE(now.push_back(orphan));
     orphan.hashed = orphan.reported = true;
@@ -131,6 +133,29 @@ TEST_CASE_FIXTURE(Fixture, "orphans are recalled by address and birth; one that 
     CHECK(now[i].reported == known);
     if (known) CHECK(now[i].checksum == i + 100);
   }
+}
+
+TEST_CASE_FIXTURE(Fixture, "known leaks stay known when the page of one before them lies elsewhere by now") {
+  scan::UserRoots roots;
+  scan::Scanner scanner(heap, roots, nullptr);
+  scan::Verdict verdict;
+  constexpr std::size_t kLarge = 200'000;
+  void* const first = allocate(kLarge);
+  void* const second = allocate(16);
+  REQUIRE(first < second);
+  scanner.scan({}, verdict);
+  CHECK(verdict.fresh.objects == 2);
+
+  const alloc::Page* const page = object_of(first).page;
+  heap.release(*cache, first);
+  const Object third = object_of(allocate(2 * kLarge));
+  REQUIRE(third.page == page);  // the descriptor, for other addresses
+  REQUIRE(third.address() > reinterpret_cast<std::uintptr_t>(second));
+  REQUIRE(alloc::HeapView(heap).add_policy(third, alloc::state::kNotLeak));
+  scanner.scan({}, verdict);
+  CHECK(verdict.orphans.objects == 1);
+  CHECK(verdict.fresh.objects == 0);
+  CHECK(verdict.recovered.objects == 1);
 }
 
 TEST_CASE_FIXTURE(Fixture, "stamps come round, and old objects still do not look new") {
