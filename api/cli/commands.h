@@ -20,4 +20,9 @@ int run(const RunRequest& request);
 // Answers questions about code addresses on standard input until it ends; see symbolize.cpp for the form.
 int symbolize();
 
+// Writes the trace `from`, of any form that api/trace/file.h knows, to `to` (empty: standard output; only text), as
+// lines or as records. Returns 1 when it cannot be read or written, with one line that says why.
+enum class TraceForm { kText, kRecords };
+int convert_trace(const std::string& from, const std::string& to, TraceForm form);
+
 }  // namespace arenascan::cli

@@ -25,7 +25,20 @@ int main(int argc, char** argv) {
   CLI::App* const symbolize_command =
       app.add_subcommand("symbolize", "Name functions and lines: reads `MODULE 0xOFFSET` lines from standard input");
 
+  std::string trace_from;
+  std::string trace_to;
+  CLI::App* const to_text_command = app.add_subcommand(
+      "trace2text",
+      "Write an allocation trace (ours, memory_replay's, malloclab's, mtrace's, heaptrack's raw) as text");
+  to_text_command->add_option("trace", trace_from, "The trace")->required();
+  to_text_command->add_option("text", trace_to, "Where to; standard output without it");
+  CLI::App* const to_records_command = app.add_subcommand("text2trace", "Write an allocation trace as records");
+  to_records_command->add_option("trace", trace_from, "The trace, of any of these forms")->required();
+  to_records_command->add_option("records", trace_to, "Where to")->required();
+
   CLI11_PARSE(app, argc, argv);
+  if (to_text_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kText);
+  if (to_records_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kRecords);
   if (symbolize_command->parsed()) return symbolize();
   return run(request);
 }

@@ -1,0 +1,231 @@
+#include "api/trace/foreign.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <unordered_map>
+
+#include "api/trace/objects.h"
+#include "api/trace/text.h"
+
+namespace arenascan::trace {
+namespace {
+
+// What the readers have in common: objects by name, records added in order.
+class Builder {
+ public:
+  explicit Builder(LineReader& lines) : lines_(lines) {}
+
+  void make(Op op, std::uint16_t thread, std::uint64_t name, std::uint64_t bytes, std::uint64_t count = 0,
+            std::uint64_t alignment = 1) {
+    if (name == 0) return;  // the allocation failed
+    release(thread, name);
+    Record record = new_record(op, thread);
+    record.object = objects_.add(name);
+    record.value = bytes;
+    put(record, Place::kOther, count, "a count");
+    put(record, Place::kAlignment, alignment, "an alignment");
+    trace_.push_back(record);
+  }
+
+  void remake(std::uint16_t thread, std::uint64_t name, std::uint64_t old, std::uint64_t bytes) {
+    if (name == 0 && bytes != 0) return;  // failed; the old one stays
+    if (name == 0) return release(thread, old);
+    if (name != old) release(thread, name);
+    Record record = new_record(Op::kRealloc, thread);
+    record.other = objects_.find(old);
+    objects_.remove(old);
+    record.object = objects_.add(name);
+    record.value = bytes;
+    trace_.push_back(record);
+  }
+
+  void release(std::uint16_t thread, std::uint64_t name) {
+    Record record = new_record(Op::kFree, thread);
+    record.object = objects_.find(name);
+    if (record.object == 0) return;
+    objects_.remove(name);
+    trace_.push_back(record);
+  }
+
+  void add(Op op, std::uint16_t thread) { trace_.push_back(new_record(op, thread)); }
+
+  // The number that thread `name` has here: 1, 2, ... in order of appearance.
+  std::uint16_t thread(std::uint64_t name) {
+    const auto [found, is_new] = threads_.emplace(name, static_cast<std::uint16_t>(threads_.size() + 1));
+    if (is_new && threads_.size() > std::numeric_limits<std::uint16_t>::max()) lines_.fail("more than 65535 threads");
+    if (is_new && threads_.size() > 1) {
+      Record record = new_record(Op::kStart, 1);
+      record.other = found->second;
+      trace_.push_back(record);
+    }
+    return found->second;
+  }
+
+  Trace take() { return std::move(trace_); }
+
+ private:
+  static Record new_record(Op op, std::uint16_t thread) {
+    Record record;
+    record.op = op;
+    record.thread = thread;
+    return record;
+  }
+
+  void put(Record& record, Place place, std::uint64_t value, const char* what) const {
+    if (!set(record, place, value)) lines_.fail(std::to_string(value) + " is not possible as " + what);
+  }
+
+  LineReader& lines_;
+  Trace trace_;
+  Objects objects_;
+  std::unordered_map<std::uint64_t, std::uint16_t> threads_;
+};
+
+std::uint64_t number(LineReader& lines, std::string_view word, const char* what) {
+  const std::optional<std::uint64_t> value = to_number(word);
+  if (!value) lines.fail(std::string(what) + " is " + quoted(word) + ", not a number");
+  return *value;
+}
+
+std::uint64_t hex_number(LineReader& lines, std::string_view word, const char* what) {
+  return number(lines, "0x" + std::string(word), what);
+}
+
+Trace read_memory_replay(LineReader& lines) {
+  Builder trace(lines);
+  for (std::string text; lines.next(text);) {
+    Words words(text);
+    std::string_view tid = words.next();
+    if (tid.empty()) continue;
+    if (!tid.ends_with(':')) lines.fail("a line begins with a thread and a colon, not " + quoted(tid));
+    tid.remove_suffix(1);
+    const std::uint16_t thread = trace.thread(number(lines, tid, "thread"));
+    const std::string_view name = words.next();
+    const auto next = [&](const char* what) { return number(lines, words.next(), what); };
+    if (name == "thread_done") {
+      trace.add(Op::kEnd, thread);
+      continue;
+    }
+    const std::uint64_t object = next("pointer");
+    if (name == "malloc") {
+      trace.make(Op::kMalloc, thread, object, next("size"));
+    } else if (name == "calloc") {
+      const std::uint64_t count = next("count");
+      trace.make(Op::kCalloc, thread, object, next("size"), count);
+    } else if (name == "memalign") {
+      const std::uint64_t alignment = next("alignment");
+      trace.make(Op::kMemalign, thread, object, next("size"), 0, alignment);
+    } else if (name == "realloc") {
+      const std::uint64_t old = next("old pointer");
+      trace.remake(thread, object, old, next("size"));
+    } else if (name == "free") {
+      trace.release(thread, object);
+    } else {
+      lines.fail("unknown operation " + quoted(name) + "; valid: malloc calloc realloc memalign free thread_done");
+    }
+  }
+  return trace.take();
+}
+
+Trace read_malloclab(LineReader& lines) {
+  constexpr int kHeaderLines = 4;
+  Builder trace(lines);
+  std::string text;
+  for (int i = 0; i < kHeaderLines && lines.next(text); ++i) number(lines, Words(text).next(), "a line of the header");
+  while (lines.next(text)) {
+    Words words(text);
+    const std::string_view name = words.next();
+    if (name.empty()) continue;
+    if (name != "a" && name != "r" && name != "f") {
+      lines.fail("unknown operation " + quoted(name) + "; valid: a ID SIZE, r ID SIZE, f ID");
+    }
+    const std::uint64_t object = number(lines, words.next(), "ID") + 1;  // they begin at 0
+    if (name == "f") {
+      trace.release(1, object);
+      continue;
+    }
+    const std::uint64_t bytes = number(lines, words.next(), "SIZE");
+    if (name == "a") {
+      trace.make(Op::kMalloc, 1, object, bytes);
+    } else {
+      trace.remake(1, object, object, bytes);
+    }
+  }
+  return trace.take();
+}
+
+// `@ PLACE` stands in front, and PLACE may hold blanks, but no ` + 0x`.
+Trace read_mtrace(LineReader& lines) {
+  constexpr std::string_view kMarks = "+-<>!";
+  Builder trace(lines);
+  std::uint64_t old = 0;
+  for (std::string text; lines.next(text);) {
+    std::string_view rest = text;
+    if (rest.empty() || rest.starts_with('=')) continue;
+    std::size_t at = 0;
+    while (at + 3 < rest.size() && !(kMarks.find(rest[at]) != std::string_view::npos &&
+                                     (at == 0 || rest[at - 1] == ' ') && rest.substr(at + 1).starts_with(" 0x"))) {
+      ++at;
+    }
+    if (at + 3 >= rest.size()) lines.fail(quoted(text) + " has none of + - < > ! with an address behind it");
+    Words words(rest.substr(at + 1));
+    const std::uint64_t object = number(lines, words.next(), "pointer");
+    switch (rest[at]) {
+      case '+': trace.make(Op::kMalloc, 1, object, number(lines, words.next(), "size")); break;
+      case '-': trace.release(1, object); break;
+      case '<': old = object; break;
+      case '>': trace.remake(1, object, old, number(lines, words.next(), "size")); break;
+      default: break;  // ! : a realloc that failed
+    }
+  }
+  return trace.take();
+}
+
+Trace read_heaptrack(LineReader& lines) {
+  Builder trace(lines);
+  for (std::string text; lines.next(text);) {
+    Words words(text);
+    const std::string_view name = words.next();
+    if (name == "+") {
+      const std::uint64_t bytes = hex_number(lines, words.next(), "size");
+      hex_number(lines, words.next(), "trace");
+      trace.make(Op::kMalloc, 1, hex_number(lines, words.next(), "pointer"), bytes);
+    } else if (name == "-") {
+      trace.release(1, hex_number(lines, words.next(), "pointer"));
+    }
+  }
+  return trace.take();
+}
+
+bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+std::string_view first_line(std::string_view text) noexcept { return text.substr(0, text.find('\n')); }
+
+bool is_memory_replay(std::string_view text) noexcept {
+  const std::size_t digits =
+      static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), is_digit) - text.begin());
+  return digits != 0 && text.substr(digits).starts_with(": ");
+}
+
+// A number alone on each of the first lines.
+bool is_malloclab(std::string_view text) noexcept {
+  for (int i = 0; i < 3; ++i) {
+    const std::string_view word = Words(first_line(text)).next();
+    if (word.empty() || !std::all_of(word.begin(), word.end(), is_digit)) return false;
+    text.remove_prefix(std::min(text.size(), first_line(text).size() + 1));
+  }
+  return true;
+}
+
+}  // namespace
+
+ForeignReader foreign_reader(std::string_view beginning) noexcept {
+  if (beginning.starts_with("= Start")) return read_mtrace;
+  if (beginning.starts_with("v ")) return read_heaptrack;
+  if (is_memory_replay(beginning)) return read_memory_replay;
+  if (is_malloclab(beginning)) return read_malloclab;
+  return nullptr;
+}
+
+}  // namespace arenascan::trace

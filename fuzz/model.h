@@ -1,0 +1,91 @@
+// A private heap that plays a trace, and a model that knows every object and every pointer in it.
+//
+// Held against the model: no overlap, alignment, sizes, contents; at each scan the numbers of objects and bytes seen,
+// reached and leaked, direct and indirect, new and recovered; at the end the heap's own invariants. The first
+// difference aborts.
+//
+// Any record can be played: numbers are taken modulo what there is (kObjects, kThreads, kRoots), sizes above a mebibyte
+// and alignments above 64 KiB shrink, and what makes no sense (a release of nothing) is left out. So a trace that a
+// program wrote is played nearly as it is, and one of random bytes does something with most of its records.
+//
+// Roots are explicit and the only thread is the caller's, so the verdict is exact: no stack, no register, no concurrent
+// write (an orphan that changes cannot be told apart here).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "alloc/heap.h"
+#include "api/trace/record.h"
+#include "scan/scanner.h"
+
+namespace arenascan::fuzz {
+
+class Model {
+ public:
+  Model();
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  void play(const trace::Record& record);
+
+  // A last scan, and the heap's own check of itself.
+  void finish();
+
+ private:
+  static constexpr std::size_t kObjects = 64;
+  static constexpr std::size_t kThreads = 4;
+  static constexpr std::size_t kRoots = 8;
+  static constexpr std::size_t kMostBytes = std::size_t{8} << 20;  // of all objects
+
+  struct Object {
+    std::uintptr_t address = 0;  // 0: none has this number now
+    std::size_t bytes = 0;
+    std::uint8_t policy = 0;                      // of alloc/layout.h
+    bool reported = false;                        // a leak of the last scan
+    std::map<std::size_t, std::uintptr_t> words;  // those that are not 0, by position
+  };
+  struct Thread {
+    alloc::ThreadCache* cache = nullptr;
+    unsigned disabled = 0;
+  };
+  using Set = std::array<bool, kObjects>;
+
+  Object& object(std::uint32_t number) { return objects_[number % kObjects]; }
+  Thread& thread(const trace::Record& record) { return threads_[record.thread % kThreads]; }
+  alloc::ThreadCache& cache_of(Thread& thread);
+
+  void allocate(const trace::Record& record, std::size_t bytes, std::size_t alignment);
+  void resize(const trace::Record& record);
+  void release(Thread& thread, Object& object);
+  void store(const trace::Record& record);
+  void annotate(Object& object, std::uint8_t policy);
+  void end(Thread& thread);
+  void scan();
+
+  // The word that a record stores: into its target, or null.
+  [[nodiscard]] std::uintptr_t word_of(const trace::Record& record);
+  static void write(const Object& object, std::size_t position, std::uintptr_t word);
+  void check_contents(const Object& object) const;
+  void check_no_overlap(const Object& object) const;
+
+  // The number of the object that a word points to or into; kObjects: none.
+  [[nodiscard]] std::size_t find(std::uintptr_t word) const;
+  void spread(std::vector<std::size_t> from, Set& reached) const;
+  [[nodiscard]] std::size_t count_direct(const Set& reached) const;
+
+  alloc::Heap heap_;
+  scan::UserRoots user_roots_;
+  scan::Scanner scanner_;
+  std::array<std::uintptr_t, kRoots> roots_{};
+  std::array<Thread, kThreads> threads_;
+  std::array<Object, kObjects> objects_;
+  std::map<std::uintptr_t, std::size_t> by_address_;
+  std::size_t bytes_ = 0;     // of all objects
+  std::size_t reported_ = 0;  // leaks of the last scan, those that are gone since among them
+};
+
+}  // namespace arenascan::fuzz

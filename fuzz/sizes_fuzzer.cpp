@@ -1,0 +1,89 @@
+// Bytes as requests for memory of any size and alignment, the impossible ones among them: the class is the smallest
+// that serves, and what the heap hands out is aligned, as long as asked for, apart from the rest, and reads and writes
+// as memory. (tests/unit/size_class_test.cpp goes through all sizes that have a class.)
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "alloc/heap.h"
+#include "alloc/size_class.h"
+#include "fuzz/require.h"
+
+using namespace arenascan;
+using fuzz::require;
+
+namespace {
+
+constexpr std::size_t kReserveBytes = std::size_t{256} << 20;
+constexpr std::size_t kMostTouched = 4096;  // bytes written at each end
+
+// Nine bytes. Small sizes are as likely as those with all bits.
+struct Request {
+  std::uint64_t bits;
+  std::uint8_t shape;
+
+  [[nodiscard]] std::size_t bytes() const { return bits >> (shape & 63); }
+  [[nodiscard]] std::size_t alignment() const { return std::size_t{1} << (bits % 64 % (shape < 128 ? 5 : 40)); }
+};
+
+struct Block {
+  std::uintptr_t begin;
+  std::size_t bytes;
+  std::uint8_t fill;
+};
+
+void check_class(std::size_t bytes, std::size_t alignment) {
+  const unsigned found = alloc::class_of_aligned(bytes, alignment);
+  if (found == alloc::kLargeClass) return;
+  require(alloc::slot_bytes(found) >= bytes && alloc::slot_bytes(found) % alignment == 0);
+  for (unsigned c = 0; c < found; ++c) {
+    require(alloc::slot_bytes(c) < bytes || alloc::slot_bytes(c) % alignment != 0);
+  }
+}
+
+template <typename Visit>
+void for_each_touched(const Block& block, Visit&& visit) {
+  auto* const begin = reinterpret_cast<std::uint8_t*>(block.begin);
+  const std::size_t count = std::min(block.bytes, kMostTouched);
+  visit(begin, count);
+  visit(begin + block.bytes - count, count);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  alloc::Heap heap;
+  require(heap.init(kReserveBytes));
+  alloc::ThreadCache* const cache = heap.acquire_cache();
+  require(cache != nullptr);
+  std::vector<Block> blocks;
+  for (constexpr std::size_t kBytes = 9; size >= kBytes; data += kBytes, size -= kBytes) {
+    Request request{};
+    std::memcpy(&request.bits, data, sizeof(request.bits));
+    request.shape = data[8];
+    const std::size_t bytes = request.bytes();
+    const std::size_t alignment = std::max(request.alignment(), alloc::kGranuleBytes);
+    check_class(bytes, alignment);
+    void* const p = heap.allocate_slow(*cache, bytes, alignment, heap.birth(0), 0).object;
+    require(p != nullptr || bytes >= kReserveBytes / 8 || alignment > alloc::kPageBytes || !blocks.empty());
+    if (p == nullptr) continue;
+    const Block block{reinterpret_cast<std::uintptr_t>(p), bytes, static_cast<std::uint8_t>(blocks.size())};
+    require(block.begin % alignment == 0);
+    require(heap.requested_bytes(p) == bytes);
+    for (const Block& other : blocks) {
+      require(block.begin + std::max<std::size_t>(bytes, 1) <= other.begin ||
+              other.begin + std::max<std::size_t>(other.bytes, 1) <= block.begin);
+    }
+    for_each_touched(block, [&](std::uint8_t* from, std::size_t count) { std::memset(from, block.fill, count); });
+    blocks.push_back(block);
+  }
+  for (const Block& block : blocks) {
+    for_each_touched(block, [&](const std::uint8_t* from, std::size_t count) {
+      require(std::all_of(from, from + count, [&](std::uint8_t byte) { return byte == block.fill; }));
+    });
+    heap.release(*cache, reinterpret_cast<void*>(block.begin));
+  }
+  require(heap.is_valid());
+  heap.destroy();
+  return 0;
+}
