@@ -5,15 +5,11 @@
 #include <iostream>
 
 #include "api/cli/commands.h"
+#include "api/cli/launch.h"
 #include "api/trace/file.h"
 
 namespace arenascan::cli {
 namespace {
-
-int fail(const std::string& what) {
-  std::cerr << "arenascan: " << what << '\n';
-  return 1;
-}
 
 void write(std::ostream& out, const trace::Trace& trace, TraceForm form) {
   if (form == TraceForm::kText) {
@@ -28,21 +24,21 @@ void write(std::ostream& out, const trace::Trace& trace, TraceForm form) {
 
 int convert_trace(const std::string& from, const std::string& to, TraceForm form) {
   std::ifstream in(from, std::ios::binary);
-  if (!in) return fail("cannot read " + from + ": " + std::strerror(errno));
+  if (!in) return fail(1, "cannot read " + from + ": " + std::strerror(errno));
   trace::Trace trace;
   try {
     trace = trace::read_trace(in, from);
   } catch (const trace::BadTrace& problem) {
-    return fail(problem.what());
+    return fail(1, problem.what());
   }
   if (to.empty()) {
     write(std::cout, trace, form);
-    return std::cout ? 0 : fail("cannot write to standard output");
+    return std::cout ? 0 : fail(1, "cannot write to standard output");
   }
   std::ofstream out(to, std::ios::binary);
-  if (!out) return fail("cannot write " + to + ": " + std::strerror(errno));
+  if (!out) return fail(1, "cannot write " + to + ": " + std::strerror(errno));
   write(out, trace, form);
-  return out ? 0 : fail("cannot write all of " + to + ": " + std::strerror(errno));
+  return out ? 0 : fail(1, "cannot write all of " + to + ": " + std::strerror(errno));
 }
 
 }  // namespace arenascan::cli

@@ -25,6 +25,30 @@ int main(int argc, char** argv) {
   CLI::App* const symbolize_command =
       app.add_subcommand("symbolize", "Name functions and lines: reads `MODULE 0xOFFSET` lines from standard input");
 
+  RecordRequest record_request;
+  CLI::App* const record_command =
+      app.add_subcommand("record", "Run a program and write its allocations as a trace, for replay and trace2text");
+  record_command
+      ->add_option("-o,--output", record_request.output,
+                   "The trace; other processes get this name with their number behind it")
+      ->default_val("arenascan.trace");
+  record_command->add_option("--library", record_request.library,
+                             "The recorder to preload instead of the one beside this command");
+  record_command->add_option("program", record_request.program, "The program and its arguments, behind --")->required();
+  record_command->positionals_at_end();
+
+  ReplayRequest replay_request;
+  CLI::App* const replay_command = app.add_subcommand(
+      "replay", "Play a trace under an allocator, threads and order kept: time, memory, and what its scans find");
+  replay_command->add_option("trace", replay_request.trace, "The trace, of any form that trace2text reads")->required();
+  replay_command->add_option("--allocator", replay_request.allocator,
+                             "A library to preload instead of the one beside this command; `system` for none");
+  std::string play_file;
+  std::string play_name;
+  CLI::App* const play_command = app.add_subcommand("play", "What replay starts")->group("");
+  play_command->add_option("records", play_file)->required();
+  play_command->add_option("name", play_name)->required();
+
   std::string trace_from;
   std::string trace_to;
   CLI::App* const to_text_command = app.add_subcommand(
@@ -37,6 +61,9 @@ int main(int argc, char** argv) {
   to_records_command->add_option("records", trace_to, "Where to")->required();
 
   CLI11_PARSE(app, argc, argv);
+  if (record_command->parsed()) return record(record_request);
+  if (replay_command->parsed()) return replay(replay_request);
+  if (play_command->parsed()) return play(play_file, play_name);
   if (to_text_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kText);
   if (to_records_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kRecords);
   if (symbolize_command->parsed()) return symbolize();

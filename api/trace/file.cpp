@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "api/trace/foreign.h"
+#include "api/trace/recording.h"
 #include "api/trace/text.h"
 
 namespace arenascan::trace {
@@ -71,6 +72,7 @@ Trace read_trace(std::istream& in, const std::string& name) {
   in.seekg(0);
   if (!in) throw BadTrace(name + ": cannot be read from its beginning again; a file can, a pipe cannot");
   if (beginning.starts_with(kMagic)) return read_binary(in, name);
+  if (beginning.starts_with(kRawMagic)) return read_recording(in, name);
   LineReader lines(in, name);
   if (beginning.starts_with(kTextHeader)) return read_text(lines);
   if (const ForeignReader read = foreign_reader(beginning)) return read(lines);

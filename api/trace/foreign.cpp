@@ -1,86 +1,12 @@
 #include "api/trace/foreign.h"
 
 #include <algorithm>
-#include <bit>
-#include <limits>
-#include <unordered_map>
 
-#include "api/trace/objects.h"
+#include "api/trace/builder.h"
 #include "api/trace/text.h"
 
 namespace arenascan::trace {
 namespace {
-
-// What the readers have in common: objects by name, records added in order.
-class Builder {
- public:
-  explicit Builder(LineReader& lines) : lines_(lines) {}
-
-  void make(Op op, std::uint16_t thread, std::uint64_t name, std::uint64_t bytes, std::uint64_t count = 0,
-            std::uint64_t alignment = 1) {
-    if (name == 0) return;  // the allocation failed
-    release(thread, name);
-    Record record = new_record(op, thread);
-    record.object = objects_.add(name);
-    record.value = bytes;
-    put(record, Place::kOther, count, "a count");
-    put(record, Place::kAlignment, alignment, "an alignment");
-    trace_.push_back(record);
-  }
-
-  void remake(std::uint16_t thread, std::uint64_t name, std::uint64_t old, std::uint64_t bytes) {
-    if (name == 0 && bytes != 0) return;  // failed; the old one stays
-    if (name == 0) return release(thread, old);
-    if (name != old) release(thread, name);
-    Record record = new_record(Op::kRealloc, thread);
-    record.other = objects_.find(old);
-    objects_.remove(old);
-    record.object = objects_.add(name);
-    record.value = bytes;
-    trace_.push_back(record);
-  }
-
-  void release(std::uint16_t thread, std::uint64_t name) {
-    Record record = new_record(Op::kFree, thread);
-    record.object = objects_.find(name);
-    if (record.object == 0) return;
-    objects_.remove(name);
-    trace_.push_back(record);
-  }
-
-  void add(Op op, std::uint16_t thread) { trace_.push_back(new_record(op, thread)); }
-
-  // The number that thread `name` has here: 1, 2, ... in order of appearance.
-  std::uint16_t thread(std::uint64_t name) {
-    const auto [found, is_new] = threads_.emplace(name, static_cast<std::uint16_t>(threads_.size() + 1));
-    if (is_new && threads_.size() > std::numeric_limits<std::uint16_t>::max()) lines_.fail("more than 65535 threads");
-    if (is_new && threads_.size() > 1) {
-      Record record = new_record(Op::kStart, 1);
-      record.other = found->second;
-      trace_.push_back(record);
-    }
-    return found->second;
-  }
-
-  Trace take() { return std::move(trace_); }
-
- private:
-  static Record new_record(Op op, std::uint16_t thread) {
-    Record record;
-    record.op = op;
-    record.thread = thread;
-    return record;
-  }
-
-  void put(Record& record, Place place, std::uint64_t value, const char* what) const {
-    if (!set(record, place, value)) lines_.fail(std::to_string(value) + " is not possible as " + what);
-  }
-
-  LineReader& lines_;
-  Trace trace_;
-  Objects objects_;
-  std::unordered_map<std::uint64_t, std::uint16_t> threads_;
-};
 
 std::uint64_t number(LineReader& lines, std::string_view word, const char* what) {
   const std::optional<std::uint64_t> value = to_number(word);
@@ -93,7 +19,7 @@ std::uint64_t hex_number(LineReader& lines, std::string_view word, const char* w
 }
 
 Trace read_memory_replay(LineReader& lines) {
-  Builder trace(lines);
+  Builder trace([&lines](const std::string& what) { lines.fail(what); });
   for (std::string text; lines.next(text);) {
     Words words(text);
     std::string_view tid = words.next();
@@ -120,7 +46,7 @@ Trace read_memory_replay(LineReader& lines) {
       const std::uint64_t old = next("old pointer");
       trace.remake(thread, object, old, next("size"));
     } else if (name == "free") {
-      trace.release(thread, object);
+      trace.release(Op::kFree, thread, object);
     } else {
       lines.fail("unknown operation " + quoted(name) + "; valid: malloc calloc realloc memalign free thread_done");
     }
@@ -130,7 +56,7 @@ Trace read_memory_replay(LineReader& lines) {
 
 Trace read_malloclab(LineReader& lines) {
   constexpr int kHeaderLines = 4;
-  Builder trace(lines);
+  Builder trace([&lines](const std::string& what) { lines.fail(what); });
   std::string text;
   for (int i = 0; i < kHeaderLines && lines.next(text); ++i) number(lines, Words(text).next(), "a line of the header");
   while (lines.next(text)) {
@@ -142,7 +68,7 @@ Trace read_malloclab(LineReader& lines) {
     }
     const std::uint64_t object = number(lines, words.next(), "ID") + 1;  // they begin at 0
     if (name == "f") {
-      trace.release(1, object);
+      trace.release(Op::kFree, 1, object);
       continue;
     }
     const std::uint64_t bytes = number(lines, words.next(), "SIZE");
@@ -158,7 +84,7 @@ Trace read_malloclab(LineReader& lines) {
 // `@ PLACE` stands in front, and PLACE may hold blanks, but no ` + 0x`.
 Trace read_mtrace(LineReader& lines) {
   constexpr std::string_view kMarks = "+-<>!";
-  Builder trace(lines);
+  Builder trace([&lines](const std::string& what) { lines.fail(what); });
   std::uint64_t old = 0;
   for (std::string text; lines.next(text);) {
     std::string_view rest = text;
@@ -173,7 +99,7 @@ Trace read_mtrace(LineReader& lines) {
     const std::uint64_t object = number(lines, words.next(), "pointer");
     switch (rest[at]) {
       case '+': trace.make(Op::kMalloc, 1, object, number(lines, words.next(), "size")); break;
-      case '-': trace.release(1, object); break;
+      case '-': trace.release(Op::kFree, 1, object); break;
       case '<': old = object; break;
       case '>': trace.remake(1, object, old, number(lines, words.next(), "size")); break;
       default: break;  // ! : a realloc that failed
@@ -183,7 +109,7 @@ Trace read_mtrace(LineReader& lines) {
 }
 
 Trace read_heaptrack(LineReader& lines) {
-  Builder trace(lines);
+  Builder trace([&lines](const std::string& what) { lines.fail(what); });
   for (std::string text; lines.next(text);) {
     Words words(text);
     const std::string_view name = words.next();
@@ -192,7 +118,7 @@ Trace read_heaptrack(LineReader& lines) {
       hex_number(lines, words.next(), "trace");
       trace.make(Op::kMalloc, 1, hex_number(lines, words.next(), "pointer"), bytes);
     } else if (name == "-") {
-      trace.release(1, hex_number(lines, words.next(), "pointer"));
+      trace.release(Op::kFree, 1, hex_number(lines, words.next(), "pointer"));
     }
   }
   return trace.take();

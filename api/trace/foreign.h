@@ -6,9 +6,7 @@
 //     mtrace (glibc)            `= Start`, then `@ PLACE + PTR SIZE`, `- PTR`, `< OLD` and `> NEW SIZE`
 //     heaptrack, raw            `v VERSION`, then among others `+ SIZE TRACE PTR` and `- PTR`, all in hexadecimal
 //
-// All of them know objects by address or number, and nothing of what is stored in them. What a trace leaves out is
-// taken the way it must have been: where an object is made at an address that is in use, the old one was released;
-// what is released and was never made was made before the trace began, and says nothing.
+// All of them know objects by address or number, and nothing of what is stored in them.
 //
 // Threads: no state. Called by: file.
 #pragma once

@@ -1,9 +1,9 @@
-// Numbers for objects that a foreign trace knows by address or by a number of its own.
+// Numbers for objects that are known by another name (an address).
 //
 // A number goes to the next object when its own is gone, so a long trace needs no more of them than objects are alive
 // at a time.
 //
-// Threads: one at a time. Called by: foreign.
+// Threads: one at a time. Called by: builder.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,7 @@ namespace arenascan::trace {
 
 class Objects {
  public:
-  // The number of a live object; 0: there is none.
-  [[nodiscard]] std::uint32_t find(std::uint64_t name) const {
-    const auto found = numbers_.find(name);
-    return found == numbers_.end() ? 0 : found->second;
-  }
-
-  // A number for a new object. Its name must not be that of a live one.
+  // A number for a new object, whose name must not be that of another.
   std::uint32_t add(std::uint64_t name) {
     std::uint32_t number = 0;
     if (free_.empty()) {
@@ -33,11 +27,23 @@ class Objects {
     return number;
   }
 
-  void remove(std::uint64_t name) {
+  // The object of that name loses it; its number, or 0: there is none.
+  std::uint32_t take_name(std::uint64_t name) {
     const auto found = numbers_.find(name);
-    if (found == numbers_.end()) return;
-    free_.push_back(found->second);
+    if (found == numbers_.end()) return 0;
+    const std::uint32_t number = found->second;
     numbers_.erase(found);
+    return number;
+  }
+
+  // An object without a name gets one again.
+  void give_name(std::uint64_t name, std::uint32_t number) {
+    if (number != 0) numbers_.emplace(name, number);
+  }
+
+  // The object without a name is gone.
+  void give_back(std::uint32_t number) {
+    if (number != 0) free_.push_back(number);
   }
 
  private:

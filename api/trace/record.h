@@ -29,7 +29,7 @@
 // A file of records begins with a header of 16 bytes: "arenatrc", version, bytes of a record. A file of lines begins
 // with `# arenascan trace 1`. Lines that begin with # and empty ones say nothing.
 //
-// Threads: values, no state. Called by: text, file, foreign, the fuzz targets.
+// Threads: values, no state. Called by: all of api/trace, the command, the fuzz targets.
 #pragma once
 
 #include <array>
