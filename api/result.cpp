@@ -11,6 +11,7 @@ static_assert(static_cast<int>(scan::Incomplete::kThreadNotStopped) == ARENA_INC
 static_assert(static_cast<int>(scan::Incomplete::kSignalTaken) == ARENA_INCOMPLETE_SIGNAL_TAKEN);
 static_assert(static_cast<int>(scan::Incomplete::kMapsUnreadable) == ARENA_INCOMPLETE_MAPS_UNREADABLE);
 static_assert(static_cast<int>(scan::Incomplete::kCancelled) == ARENA_INCOMPLETE_CANCELLED);
+static_assert(static_cast<int>(scan::Incomplete::kClosedMemory) == ARENA_INCOMPLETE_CLOSED_MEMORY);
 static_assert(static_cast<int>(scan::Phase::kMark) == ARENA_PHASE_MARK);
 static_assert(static_cast<int>(scan::Phase::kReread) == ARENA_PHASE_REREAD);
 static_assert(static_cast<int>(scan::Phase::kClassify) == ARENA_PHASE_CLASSIFY);

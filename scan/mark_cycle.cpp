@@ -53,7 +53,7 @@ Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr
   marker_.forget_known();
   verdict.lanes = static_cast<unsigned>(marker_.lanes_used());
   verdict.reached = marker_.reached();
-  return problem;
+  return problem == Incomplete::kNo && marker_.has_missed() ? Incomplete::kClosedMemory : problem;
 }
 
 Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
@@ -85,7 +85,7 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
   Incomplete problem = collect_roots(job);
   pagemap_.close();
   if (problem == Incomplete::kNo && !marker_.begin_locked()) problem = Incomplete::kNoMemory;
-  marker_.leave_out(roots_.unreadable_heap());
+  marker_.set_closed(roots_.closed_heap());
   if (problem == Incomplete::kNo) {
     mark_annotated(page_end);
     mark_roots(job);
@@ -134,7 +134,7 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
     if (problem == Incomplete::kNo) problem = pause.problem();
     if (problem == Incomplete::kNo) problem = collect_roots(job);
     if (problem == Incomplete::kNo) {
-      marker_.leave_out(roots_.unreadable_heap());
+      marker_.set_closed(roots_.closed_heap());
       mark_roots(job);
     }
   }
@@ -236,7 +236,7 @@ Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, Or
 
 Incomplete MarkCycle::mark_from_roots(const Job& job) noexcept {
   if (const Incomplete problem = collect_roots(job); problem != Incomplete::kNo) return problem;
-  marker_.leave_out(roots_.unreadable_heap());
+  marker_.set_closed(roots_.closed_heap());
   mark_roots(job);
   if (annotations_ != heap_.annotations()) mark_annotated(heap_.in_use_locked().bytes >> alloc::kPageShift);
   return Incomplete::kNo;
@@ -271,15 +271,15 @@ void MarkCycle::mark_annotated(std::size_t page_end) noexcept {
 
 void MarkCycle::mark_roots(const Job& job) noexcept {
   job.verdict.root_bytes = 0;
-  const auto mark_root = [&](AddressRange range) {
+  const auto mark_root = [&](AddressRange range, bool closed) {
     job.verdict.root_bytes += range.end - range.begin;
-    marker_.mark_range(range);
+    closed ? marker_.mark_closed_range(range) : marker_.mark_range(range);
   };
   if (surroundings_ != nullptr) {
-    for (const RootRange& root : roots_.roots()) mark_root(root.range);
+    for (const RootRange& root : roots_.roots()) mark_root(root.range, root.closed);
   }
   if (job.settings.roots.user) {
-    for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range);
+    for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range, false);
   }
 }
 
@@ -302,7 +302,7 @@ Incomplete MarkCycle::mark_held(const MarkSettings& settings, const OrphanList& 
     if (is_held(orphan) && orphan.is_same_object()) marker_.mark_object(orphan.object);
   }
   marker_.drain();
-  return Incomplete::kNo;
+  return marker_.has_missed() ? Incomplete::kClosedMemory : Incomplete::kNo;
 }
 
 Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_t word, std::uintptr_t stack_pointer,
@@ -321,7 +321,7 @@ Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_
   pagemap_.open(Pagemap::Beside::kStoppedWorld);
   problem = collect_roots(job);
   pagemap_.close();
-  marker_.leave_out(roots_.unreadable_heap());
+  marker_.set_closed(roots_.closed_heap());
   MetaVector<RootRange> all;
   bool fits = true;
   for (const RootRange& root : roots_.roots()) fits = fits && all.push_back(root);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "alloc/os.h"
+#include "scan/closed_memory.h"
 
 namespace arenascan::scan {
 
@@ -36,11 +37,18 @@ void MarkLane::mark_object(const Object& object) noexcept {
 }
 
 void MarkLane::gather(std::uintptr_t begin, std::uintptr_t end) noexcept {
-  if (state_->unreadable.empty()) {
-    gather_words(begin, end);
-  } else {
-    state_->for_each_readable(begin, end, [this](std::uintptr_t from, std::uintptr_t to) { gather_words(from, to); });
+  if (state_->closed.parts.empty()) return gather_words(begin, end);
+  state_->for_each_readable(begin, end, [this](std::uintptr_t from, std::uintptr_t to) { gather_words(from, to); });
+  const auto touched = state_->closed.touched;
+  for (auto run = first_behind(touched, begin); run != touched.end() && run->begin < end; ++run) {
+    gather_closed({std::max(begin, run->begin), std::min(end, run->end)});
   }
+}
+
+void MarkLane::gather_closed(AddressRange range) noexcept {
+  const bool is_read = for_each_closed_piece(
+      range, [this](AddressRange piece, std::uintptr_t) { gather_words(piece.begin, piece.end); });
+  if (!is_read) state_->has_missed.store(true, std::memory_order_relaxed);
 }
 
 void MarkLane::gather_words(std::uintptr_t begin, std::uintptr_t end) noexcept {
@@ -247,8 +255,8 @@ void MarkLane::fetch_ahead() noexcept {
 
 Count MarkLane::read(const Group& group) noexcept {
   Count count;
-  const bool is_plain =
-      !group.page->annotated.load(std::memory_order_relaxed) && state_->unreadable.empty() && state_->forms.are_plain();
+  const bool is_plain = !group.page->annotated.load(std::memory_order_relaxed) && state_->closed.parts.empty() &&
+                        state_->forms.are_plain();
   if (is_plain && group.page->slot_bytes <= kSmallSlotBytes) {
     if (word_count_ + kMostWordsOfGroup > kWords) look_up();
     count.objects = static_cast<std::uint64_t>(std::popcount(group.objects));

@@ -14,7 +14,9 @@
 // Called by: marker.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -24,6 +26,7 @@
 #include "scan/grey_pages.h"
 #include "scan/mappings.h"
 #include "scan/pointer_forms.h"
+#include "scan/roots.h"
 #include "scan/verdict.h"
 #include "scan/word_filter.h"
 
@@ -34,7 +37,7 @@ struct MarkState {
   alloc::HeapView heap;
   Epoch epoch{};
   Window window{};  // of the heap, as much as the lanes have room for
-  std::span<const AddressRange> unreadable{};
+  ClosedHeap closed{};
   PointerForms forms{};
 
   struct ReachedIn {
@@ -42,7 +45,11 @@ struct MarkState {
   };
   alloc::MetaVector<ReachedIn> reached_in{};  // by page number
 
-  // Calls visit(begin, end) for the parts of a range that may be read.
+  // Set by a lane that could not read what the program has closed; read when all lanes are done. Relaxed: they have
+  // been waited for then.
+  std::atomic<bool> has_missed{false};
+
+  // Calls visit(begin, end) for the parts of a range that are not closed.
   template <typename Visit>
   void for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept;
 };
@@ -69,8 +76,10 @@ class MarkLane {
 
   void mark_object(const alloc::Object& object) noexcept;
 
-  // Gathers the words of a range that could point into the heap.
+  // Gathers the words of a range that could point into the heap. What is closed of it is read by the kernel.
   void gather(std::uintptr_t begin, std::uintptr_t end) noexcept;
+  // The same of a range that is closed.
+  void gather_closed(AddressRange range) noexcept;
   // Of a range that begins with a whole word: looks up the words that differ from what is `known` of them, one by one
   // (known_words.h), and knows them then.
   void gather_unknown(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t* known) noexcept;
@@ -150,15 +159,19 @@ class MarkLane {
 // Of the 64 slots from `first`: which hold objects with this mark.
 std::uint64_t objects_with_mark(const alloc::Page& page, std::uint32_t first, std::uint8_t mark) noexcept;
 
+// Of sorted ranges: the first that does not end before `address`.
+inline auto first_behind(std::span<const AddressRange> ranges, std::uintptr_t address) noexcept {
+  return std::upper_bound(ranges.begin(), ranges.end(), address,
+                          [](std::uintptr_t at, const AddressRange& range) { return at < range.end; });
+}
+
 template <typename Visit>
 void MarkState::for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
-  for (const AddressRange& hole : unreadable) {
-    if (hole.end <= begin || hole.begin >= end) continue;
-    if (hole.begin > begin) visit(begin, hole.begin);
-    begin = hole.end;
-    if (begin >= end) return;
+  for (auto hole = first_behind(closed.parts, begin); hole != closed.parts.end() && hole->begin < end; ++hole) {
+    if (hole->begin > begin) visit(begin, hole->begin);
+    begin = hole->end;
   }
-  visit(begin, end);
+  if (begin < end) visit(begin, end);
 }
 
 }  // namespace arenascan::scan

@@ -22,7 +22,8 @@ constexpr std::size_t kPagesForCopy = 16;
 }  // namespace
 
 bool Marker::begin_locked() noexcept {
-  state_.unreadable = {};
+  state_.closed = {};
+  state_.has_missed.store(false, std::memory_order_relaxed);
   lanes_used_ = 1;
   state_.reached_in.clear();
   for (MarkLane& lane : lanes_) lane.begin(state_);
@@ -172,7 +173,7 @@ bool Marker::is_known_good() noexcept {
 bool Marker::is_worth_knowing(std::uintptr_t os_page) noexcept {
   constexpr std::size_t kWords = alloc::kOsPageBytes / sizeof(std::uintptr_t);
   std::uintptr_t found[kWords + kFilterSlack];
-  if (!state_.unreadable.empty() || !state_.forms.are_plain()) return false;
+  if (!state_.closed.parts.empty() || !state_.forms.are_plain()) return false;
   return filter_words(reinterpret_cast<const std::uintptr_t*>(os_page), kWords, state_.window, found) >= many_pointers_;
 }
 
@@ -201,7 +202,7 @@ void Marker::reread_part(const Page& page, AddressRange part, std::uintptr_t* kn
     const std::uintptr_t first_byte = std::max(object.address(), part.begin - overlap);
     const std::uintptr_t last_byte = std::min(object.address() + object.bytes(), part.end + overlap);
     if (first_byte >= last_byte) continue;
-    if (known == nullptr || !state_.unreadable.empty()) {
+    if (known == nullptr || !state_.closed.parts.empty()) {
       first().gather(first_byte, last_byte);
     } else {
       first().gather_unknown(first_byte, last_byte, known + (first_byte - part.begin) / sizeof(*known));

@@ -20,7 +20,7 @@
 //
 // Only the bytes that the program asked for count: they are read, and a pointer to or into them reaches the object.
 // What is left of a slot behind them is neither read, so what an earlier tenant left there keeps nothing alive, nor
-// does a pointer there reach anything. Ranges that the program made unreadable are left out.
+// does a pointer there reach anything. What the program has closed of the heap is read by the kernel (closed_memory.h).
 //
 // Legal sequence: begin_locked, then the others in any order and number; the mark is finished after a drain that was
 // not cut short. Invariant then: no object is grey; every object that a black one points to, as it was last read, is
@@ -66,6 +66,7 @@ class Marker {
 
   void mark_annotated(std::size_t page_end) noexcept;  // of the pages with numbers below
   void mark_range(AddressRange range) noexcept { first().gather(range.begin, range.end); }
+  void mark_closed_range(AddressRange range) noexcept { first().gather_closed(range); }
   void mark_object(const alloc::Object& object) noexcept { first().mark_object(object); }
   // One step of the mark; false when nothing is left.
   bool step() noexcept { return first().step(); }
@@ -108,8 +109,11 @@ class Marker {
   // In which forms pointers are looked for, from the next mark on.
   void set_forms(const PointerForms& forms) noexcept { state_.forms = forms; }
 
-  // Ranges of the heap that must not be read from now on; sorted.
-  void leave_out(std::span<const AddressRange> unreadable) noexcept { state_.unreadable = unreadable; }
+  // What the program has closed of the heap, from now on.
+  void set_closed(const ClosedHeap& closed) noexcept { state_.closed = closed; }
+
+  // Whether memory that is closed could not be read in this mark. After it, with no lane at work.
+  [[nodiscard]] bool has_missed() const noexcept { return state_.has_missed.load(std::memory_order_relaxed); }
 
   // The number behind the last page that the mark knows of.
   [[nodiscard]] std::size_t page_end() const noexcept { return state_.window.bytes >> alloc::kPageShift; }
@@ -124,13 +128,13 @@ class Marker {
     return state_.reached_in[state_.heap.number_of(page)].groups[first >> GreyPages::kGroupShift];
   }
 
-  // Calls visit(begin, end) for the parts of a range that may be read.
+  // Calls visit(begin, end) for the parts of a range that are not closed.
   template <typename Visit>
   void for_each_readable(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
     state_.for_each_readable(begin, end, visit);
   }
 
-  // Calls visit(word, address of it) for each word of a range that may be read and may be a pointer.
+  // Calls visit(word, address of it) for each word of a range that is not closed and may be a pointer.
   template <typename Visit>
   void for_each_word(std::uintptr_t begin, std::uintptr_t end, Visit&& visit) const noexcept {
     for_each_readable(begin, end,

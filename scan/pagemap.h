@@ -40,6 +40,9 @@ class Pagemap {
   // False when the kernel does not tell.
   bool for_each_touched_run(AddressRange range, RunVisit visit, void* argument) const noexcept;
 
+  // Whether the kernel tells of runs: then a large range that was hardly touched costs no more than a small one.
+  [[nodiscard]] bool tells_runs() const noexcept;
+
   // Protects all pages of `range`, whole ones, which must be watched (write_watch.h). False: not all of it is.
   [[nodiscard]] bool protect(AddressRange range) const noexcept;
 

@@ -107,6 +107,13 @@ bool Pagemap::for_each_touched_run(AddressRange range, RunVisit visit, void* arg
   return ask_for_runs(file_, question, range, visit, argument) || read_entries(range, visit, argument);
 }
 
+bool Pagemap::tells_runs() const noexcept {
+  const alloc::ErrnoKeeper keeper;
+  ScanArgument question{};
+  question.all_of = question.told = kIsPresent;
+  return ask(file_, question, {0, alloc::kOsPageBytes}, [](std::span<const ScanRegion>) {});
+}
+
 bool Pagemap::read_entries(AddressRange range, RunVisit visit, void* argument) const noexcept {
   constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
   constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "scan/closed_memory.h"
+
 namespace arenascan::scan {
 
 using alloc::Object;
@@ -41,7 +43,7 @@ bool RetainerSearch::run(std::uintptr_t word, int self, Retainers& found) noexce
 template <typename Wanted>
 void RetainerSearch::visit_roots(Wanted&& wanted) noexcept {
   for (const RootRange& root : roots_) {
-    if (wanted(root)) read(root.range, kNobody);
+    if (wanted(root)) root.closed ? read_closed_root(root.range) : read(root.range, kNobody);
   }
   follow();
 }
@@ -64,6 +66,16 @@ void RetainerSearch::read(AddressRange range, std::size_t parent) noexcept {
     Object object;
     if (heap_.find(word, object)) visit(object, place, parent);
   });
+}
+
+// What the kernel does not read has no way to tell.
+void RetainerSearch::read_closed_root(AddressRange range) noexcept {
+  static_cast<void>(for_each_closed_piece(range, [this](AddressRange piece, std::uintptr_t place) {
+    marker_.for_each_word(piece.begin, piece.end, [&](std::uintptr_t word, std::uintptr_t copied) {
+      Object object;
+      if (heap_.find(word, object)) visit(object, place + (copied - piece.begin), kNobody);
+    });
+  }));
 }
 
 void RetainerSearch::visit(const Object& object, std::uintptr_t word, std::size_t parent) noexcept {
@@ -92,7 +104,11 @@ void RetainerSearch::tell_way(Retainers& found) noexcept {
   for (std::size_t at = found_; at != kNobody; at = visits_[at].parent) {
     const std::uintptr_t word = visits_[at].word;
     std::uintptr_t pointer = visits_[at].object;
-    marker_.for_each_word(word, word == 0 ? 0 : word + sizeof(word), [&](std::uintptr_t candidate, std::uintptr_t) {
+    const bool is_closed = std::any_of(roots_.begin(), roots_.end(), [word](const RootRange& root) {
+      return root.closed && contains(root.range, word);
+    });
+    const std::uintptr_t end = word == 0 || is_closed ? word : word + sizeof(word);
+    marker_.for_each_word(word, end, [&](std::uintptr_t candidate, std::uintptr_t) {
       Object object;
       if (heap_.find(candidate, object) && object.address() == visits_[at].object) pointer = candidate;
     });

@@ -68,6 +68,7 @@ class RetainerSearch {
   void visit_roots(Wanted&& wanted) noexcept;
   void visit_annotated() noexcept;
   void read(AddressRange range, std::size_t parent) noexcept;
+  void read_closed_root(AddressRange range) noexcept;
   void visit(const alloc::Object& object, std::uintptr_t word, std::size_t parent) noexcept;
   void follow() noexcept;
   void tell_way(Retainers& found) noexcept;

@@ -76,14 +76,14 @@ bool RootCollector::is_enabled(RootKind kind) const noexcept {
   return true;
 }
 
-void RootCollector::add(AddressRange range, RootKind kind) noexcept {
+void RootCollector::add(AddressRange range, RootKind kind, bool closed) noexcept {
   if (!is_enabled(kind)) return;
   range = {(range.begin + kWord - 1) & ~(kWord - 1), range.end & ~(kWord - 1)};
-  if (range.begin < range.end) fits_ = roots_.push_back({range, kind, thread_}) && fits_;
+  if (range.begin < range.end) fits_ = roots_.push_back({range, kind, thread_, closed}) && fits_;
 }
 
-void RootCollector::want(AddressRange range, RootKind kind, bool file) noexcept {
-  if (is_enabled(kind)) fits_ = wanted_.push_back({range, kind, file}) && fits_;
+void RootCollector::want(AddressRange range, RootKind kind, bool file, bool closed) noexcept {
+  if (is_enabled(kind)) fits_ = wanted_.push_back({range, kind, file, closed}) && fits_;
 }
 
 // One question to the kernel costs as much as looking at some hundred pages: what lies close together is asked for at
@@ -135,7 +135,7 @@ void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
         while (!rest.empty() && rest.front().range.end <= run.begin) rest = rest.subspan(1);
         for (const Wanted& part : rest) {
           if (part.range.begin >= run.end) break;
-          collector->add(intersection(part.range, run), part.kind);
+          collector->add(intersection(part.range, run), part.kind, part.closed);
         }
       },
       &target);
@@ -144,7 +144,7 @@ void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
   // have been cut short and cannot be.
   roots_.truncate(before);
   for (const Wanted& part : wanted) {
-    if (!part.file || part.kind == RootKind::kGlobals) add(part.range, part.kind);
+    if (!part.file || part.kind == RootKind::kGlobals) add(part.range, part.kind, part.closed);
   }
 }
 
@@ -233,8 +233,36 @@ void RootCollector::add_part(const Mapping& mapping, AddressRange part) noexcept
 }
 
 void RootCollector::add_mapping(const Mapping& mapping) noexcept {
-  if (!mapping.readable || mapping.shared || mapping.special || (mapping.file && !mapping.writable)) return;
+  if (mapping.shared || mapping.special) return;
+  if (!mapping.readable) return add_closed(mapping);
+  if (mapping.file && !mapping.writable) return;
   for_each_part_outside(mapping.range, claimed_, [&](AddressRange part) { add_part(mapping, part); });
+}
+
+// What lies right below a stack is its guard, which nobody has touched.
+void RootCollector::add_closed(const Mapping& mapping) noexcept {
+  constexpr std::size_t kLargestByPages = std::size_t{64} << 20;
+  if (mapping.file) return;
+  if (mapping.range.end - mapping.range.begin > kLargestByPages && !pagemap_->tells_runs()) return;
+  for_each_part_outside(mapping.range, claimed_, [this](AddressRange part) {
+    const AddressRange* const above =
+        std::lower_bound(claimed_.begin(), claimed_.end(), part.end,
+                         [](const AddressRange& claimed, std::uintptr_t at) { return claimed.begin < at; });
+    const bool is_guard = above != claimed_.end() && above->begin == part.end;
+    if (!is_guard) want(part, RootKind::kMapping, false, true);
+  });
+}
+
+void RootCollector::add_closed_heap(AddressRange part) noexcept {
+  fits_ = closed_heap_.push_back(part) && fits_;
+  const auto add_run = [](AddressRange run, void* argument) {
+    auto& collector = *static_cast<RootCollector*>(argument);
+    collector.fits_ = collector.touched_heap_.push_back(run) && collector.fits_;
+  };
+  const std::size_t before = touched_heap_.size();
+  if (pagemap_->for_each_touched_run(part, add_run, this)) return;
+  touched_heap_.truncate(before);
+  add_run(part, this);
 }
 
 // Only what is read of modules, and what is never a root but for the heap, where the program may have closed pages.
@@ -262,7 +290,8 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   live_.clear();
   wanted_.clear();
   roots_.clear();
-  unreadable_.clear();
+  closed_heap_.clear();
+  touched_heap_.clear();
   leave_unasked(never, heap_in_use);
   if (!mappings_.read({unasked_.begin(), unasked_.size()})) return Incomplete::kMapsUnreadable;
 
@@ -275,7 +304,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   for (const Mapping& mapping : mappings_) {
     add_mapping(mapping);
     const AddressRange closed = intersection(mapping.range, heap_in_use);
-    if (!mapping.readable && closed.begin < closed.end) fits_ = unreadable_.push_back(closed) && fits_;
+    if (!mapping.readable && closed.begin < closed.end) add_closed_heap(closed);
   }
   add_wanted();
   return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;

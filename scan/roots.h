@@ -12,10 +12,13 @@
 //                                                   inherited
 //     writable data of a loaded module              its pages that were written                  globals
 //     anything else that is private and anonymous   its pages that were touched                  mapping
+//     private and anonymous, closed (PROT_NONE)     likewise, read by the kernel                 mapping
 //     the heap, its metadata, the tool's memory     nothing
 //
 // Pages that were never touched (or, of files, never written) are left out: they hold no pointer, reading them would
-// cost memory, and reading a file mapping that has been cut short would be fatal. /proc/self/pagemap tells.
+// cost memory, and reading a file mapping that has been cut short would be fatal. /proc/self/pagemap tells. Where it
+// tells page by page (before Linux 6.7), closed mappings of more than 64 MiB, reserved address space as a rule, are
+// left out.
 //
 // Two steps: prepare() while the program runs, for what may take the dynamic loader's lock; collect_world_stopped() for
 // the rest, which allocates only tool memory.
@@ -44,7 +47,15 @@ enum class RootKind : std::uint8_t { kGlobals, kStack, kRegisters, kTls, kMappin
 struct RootRange {
   AddressRange range;
   RootKind kind = RootKind::kGlobals;
-  int thread = 0;  // whose stack, registers or thread-local data it is, where that is known
+  int thread = 0;       // whose stack, registers or thread-local data it is, where that is known
+  bool closed = false;  // to be read by closed_memory.h
+};
+
+// Parts of the heap that the program has closed (mprotect of a live block), and what of them was ever touched. Sorted;
+// nearly always empty.
+struct ClosedHeap {
+  std::span<const AddressRange> parts;
+  std::span<const AddressRange> touched;
 };
 
 struct RootSettings {
@@ -95,10 +106,8 @@ class RootCollector {
 
   [[nodiscard]] std::span<const RootRange> roots() const noexcept { return {roots_.begin(), roots_.size()}; }
 
-  // Ranges inside the heap that the program has made inaccessible (mprotect of a live block): the
-  // marker must not read them. Sorted; nearly always empty.
-  [[nodiscard]] std::span<const AddressRange> unreadable_heap() const noexcept {
-    return {unreadable_.begin(), unreadable_.size()};
+  [[nodiscard]] ClosedHeap closed_heap() const noexcept {
+    return {{closed_heap_.begin(), closed_heap_.size()}, {touched_heap_.begin(), touched_heap_.size()}};
   }
 
  private:
@@ -110,6 +119,7 @@ class RootCollector {
     AddressRange range;
     RootKind kind;
     bool file;
+    bool closed;
   };
   struct ModuleCount {
     unsigned long long added = 0;
@@ -121,13 +131,15 @@ class RootCollector {
   void add_registered_stack(const StackEntry& entry) noexcept;
   void add_mapping(const Mapping& mapping) noexcept;
   void add_part(const Mapping& mapping, AddressRange part) noexcept;
+  void add_closed(const Mapping& mapping) noexcept;
+  void add_closed_heap(AddressRange part) noexcept;
   void add_stack(std::uintptr_t from, const StackEntry& entry) noexcept;
-  void want(AddressRange range, RootKind kind, bool file) noexcept;
+  void want(AddressRange range, RootKind kind, bool file, bool closed = false) noexcept;
   template <typename Visit>
   void for_each_cluster(Visit&& visit) const noexcept;
   void add_wanted() noexcept;
   void add_touched(std::span<const Wanted> wanted) noexcept;
-  void add(AddressRange range, RootKind kind) noexcept;
+  void add(AddressRange range, RootKind kind, bool closed = false) noexcept;
   void claim(AddressRange range) noexcept;
   void leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept;
   [[nodiscard]] bool is_enabled(RootKind kind) const noexcept;
@@ -143,7 +155,8 @@ class RootCollector {
   alloc::MetaVector<Live> live_;
   alloc::MetaVector<Wanted> wanted_;
   alloc::MetaVector<RootRange> roots_;
-  alloc::MetaVector<AddressRange> unreadable_;
+  alloc::MetaVector<AddressRange> closed_heap_;
+  alloc::MetaVector<AddressRange> touched_heap_;
   RootSettings settings_;
   int thread_ = 0;  // whose roots are being added
   const Pagemap* pagemap_ = nullptr;

@@ -10,6 +10,7 @@ const char* to_text(Incomplete reason) noexcept {
     case Incomplete::kSignalTaken: return "the program has taken over the signal that stops threads";
     case Incomplete::kMapsUnreadable: return "/proc/self could not be read";
     case Incomplete::kCancelled: return "the progress callback cancelled the scan";
+    case Incomplete::kClosedMemory: return "memory that the program has made inaccessible could not be read";
     case Incomplete::kWatchLost: return "the program closed the file by which writes are watched";
   }
   return "unknown reason";

@@ -19,6 +19,7 @@ enum class Incomplete : std::uint8_t {
   kSignalTaken,       // the program took over the signal that stops threads
   kMapsUnreadable,    // /proc/self/maps or /proc/self/task could not be read
   kCancelled,         // by the progress callback
+  kClosedMemory,      // the kernel does not let memory be read that the program has closed
   kWatchLost,         // the program closed the file by which writes are watched: in no verdict, a stopped mark follows
 };
 

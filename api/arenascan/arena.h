@@ -64,6 +64,7 @@ enum arena_incomplete {
   ARENA_INCOMPLETE_SIGNAL_TAKEN = 3,       /* the program took over the signal that stops threads */
   ARENA_INCOMPLETE_MAPS_UNREADABLE = 4,    /* /proc/self could not be read */
   ARENA_INCOMPLETE_CANCELLED = 5,          /* by arena_scan_options.progress */
+  ARENA_INCOMPLETE_CLOSED_MEMORY = 6,      /* what the program has made inaccessible could not be read */
 };
 
 /* What a scan found. All counts are of the instant at which the world stood still. */

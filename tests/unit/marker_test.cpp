@@ -33,7 +33,7 @@ struct Fixture {
     alloc::HeapView view(heap);
     view.lock();
     REQUIRE(marker.begin_locked());
-    marker.leave_out(unreadable);
+    marker.set_closed({closed, touched});
     const auto begin = reinterpret_cast<std::uintptr_t>(root);
     marker.mark_range({begin, begin + sizeof(void*)});
     marker.drain();
@@ -44,7 +44,8 @@ struct Fixture {
   alloc::Heap heap;
   scan::Marker marker;
   alloc::ThreadCache* cache = nullptr;
-  std::vector<scan::AddressRange> unreadable;
+  std::vector<scan::AddressRange> closed;
+  std::vector<scan::AddressRange> touched;
 };
 
 }  // namespace
@@ -94,16 +95,25 @@ TEST_CASE_FIXTURE(Fixture, "a pointer reaches an object through its last byte, n
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "what the program made inaccessible inside a block is left out") {
+TEST_CASE_FIXTURE(Fixture,
+                  "what the program has closed inside a block is read by the kernel, as far as it was touched") {
   void** const first = allocate(16);
   void** const last = allocate(16);
+  void** const inside = allocate(16);
   constexpr std::size_t kBytes = std::size_t{1} << 20;
   void** block = allocate(kBytes);
   block[0] = first;
   block[kBytes / sizeof(void*) - 1] = last;
   const auto hole = (reinterpret_cast<std::uintptr_t>(block) + 8192) & ~std::uintptr_t{4095};
+  reinterpret_cast<void**>(hole)[64 * 512 - 1] = inside;
   REQUIRE(mprotect(reinterpret_cast<void*>(hole), 64 * 4096, PROT_NONE) == 0);
-  unreadable.push_back({hole, hole + 64 * 4096});
+  closed.push_back({hole, hole + 64 * 4096});
+  CHECK(reached_from(reinterpret_cast<void**>(&block)) == 3);
+  touched.push_back({hole + 4096, hole + 64 * 4096});
+  CHECK(reached_from(reinterpret_cast<void**>(&block)) == 4);
+  CHECK(!marker.has_missed());
+  touched[0] = {0x1000, 0x2000};  // nothing is there
+  touched.push_back({hole, hole + 4096});
   CHECK(reached_from(reinterpret_cast<void**>(&block)) == 3);
   REQUIRE(mprotect(reinterpret_cast<void*>(hole), 64 * 4096, PROT_READ | PROT_WRITE) == 0);
 }

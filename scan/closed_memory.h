@@ -1,0 +1,31 @@
+// Memory that the program has closed (mprotect with PROT_NONE) and that still holds something, read all the same.
+//
+// A garbage collector that moves objects closes the pages it works on, so that it is told who comes there; what they
+// hold is as alive as before. The kernel reads for a process what the process itself may not (/proc/thread-self/mem),
+// so nothing is opened for it, which other threads would notice.
+//
+// Threads: any; with the program's other threads stopped where the memory may be written. errno is kept.
+// Called by: mark_lane, retainers.
+#pragma once
+
+#include <cstdint>
+
+#include "scan/mappings.h"
+
+namespace arenascan::scan {
+
+// `piece` is a copy of what lies at `place`; it begins with a whole word, and overlaps the one before.
+using ClosedVisit = void (*)(AddressRange piece, std::uintptr_t place, void* argument);
+
+// Calls visit for the pieces of a range, which begins with a whole word. False: the kernel does not read all of it.
+[[nodiscard]] bool for_each_closed_piece(AddressRange range, ClosedVisit visit, void* argument) noexcept;
+
+template <typename Visit>
+[[nodiscard]] bool for_each_closed_piece(AddressRange range, Visit&& visit) noexcept {
+  return for_each_closed_piece(
+      range,
+      [](AddressRange piece, std::uintptr_t place, void* argument) { (*static_cast<Visit*>(argument))(piece, place); },
+      &visit);
+}
+
+}  // namespace arenascan::scan
