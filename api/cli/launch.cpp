@@ -124,6 +124,7 @@ int launch(const std::vector<std::string>& program, const std::function<void()>&
   if (child == 0) {
     prepare();
     std::vector<char*> arguments;
+    arguments.reserve(program.size() + 1);
     for (const std::string& argument : program) arguments.push_back(const_cast<char*>(argument.c_str()));
     arguments.push_back(nullptr);
     execv(file->c_str(), arguments.data());

@@ -293,6 +293,7 @@ PAGES(valloc)
 PAGES(pvalloc)
 
 // operator new and delete under their linker names, so that each passes on to its own next one.
+// NOLINTBEGIN(bugprone-macro-parentheses): these are lists of parameters and arguments
 #define NEW(name, op, parameters, arguments, alignment)            \
   void* name parameters {                                          \
     NEXT(name, void* parameters);                                  \
@@ -328,5 +329,6 @@ DELETE(_ZdlPvSt11align_val_t, Op::kDelete, (void* p, std::size_t a), (p, a))
 DELETE(_ZdaPvSt11align_val_t, Op::kDeleteArray, (void* p, std::size_t a), (p, a))
 DELETE(_ZdlPvmSt11align_val_t, Op::kDelete, (void* p, std::size_t n, std::size_t a), (p, n, a))
 DELETE(_ZdaPvmSt11align_val_t, Op::kDeleteArray, (void* p, std::size_t n, std::size_t a), (p, n, a))
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // extern "C"
