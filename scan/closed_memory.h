@@ -5,14 +5,22 @@
 // so nothing is opened for it, which other threads would notice.
 //
 // Threads: any; with the program's other threads stopped where the memory may be written. errno is kept.
-// Called by: mark_lane, retainers.
+// Called by: roots, mark_lane, retainers.
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "scan/mappings.h"
 
 namespace arenascan::scan {
+
+// Parts of the heap that the program has closed (mprotect of a live block), and what of them was ever touched. Sorted;
+// nearly always empty.
+struct ClosedHeap {
+  std::span<const AddressRange> parts;
+  std::span<const AddressRange> touched;
+};
 
 // `piece` is a copy of what lies at `place`; it begins with a whole word, and overlaps the one before.
 using ClosedVisit = void (*)(AddressRange piece, std::uintptr_t place, void* argument);

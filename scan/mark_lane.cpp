@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "alloc/os.h"
-#include "scan/closed_memory.h"
 
 namespace arenascan::scan {
 

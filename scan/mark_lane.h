@@ -21,12 +21,12 @@
 #include <span>
 
 #include "alloc/heap_view.h"
+#include "scan/closed_memory.h"
 #include "scan/color.h"
 #include "scan/exchange.h"
 #include "scan/grey_pages.h"
 #include "scan/mappings.h"
 #include "scan/pointer_forms.h"
-#include "scan/roots.h"
 #include "scan/verdict.h"
 #include "scan/word_filter.h"
 

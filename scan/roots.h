@@ -35,6 +35,7 @@
 #include <span>
 
 #include "alloc/meta_vector.h"
+#include "scan/closed_memory.h"
 #include "scan/mappings.h"
 #include "scan/pagemap.h"
 #include "scan/threads.h"
@@ -49,13 +50,6 @@ struct RootRange {
   RootKind kind = RootKind::kGlobals;
   int thread = 0;       // whose stack, registers or thread-local data it is, where that is known
   bool closed = false;  // to be read by closed_memory.h
-};
-
-// Parts of the heap that the program has closed (mprotect of a live block), and what of them was ever touched. Sorted;
-// nearly always empty.
-struct ClosedHeap {
-  std::span<const AddressRange> parts;
-  std::span<const AddressRange> touched;
 };
 
 struct RootSettings {

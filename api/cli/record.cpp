@@ -31,7 +31,8 @@ bool convert_all(const fs::path& directory, const std::string& output) {
     const std::string to = name == first ? output : output + name.substr(name.find('.'));
     if (convert_trace(entry.path().string(), to, TraceForm::kRecords) != 0) return false;
   }
-  return is_complete || fail(0, "the program has allocated nothing that could be recorded") != 0;
+  if (!is_complete) fail(kCannotStart, "the program has allocated nothing that could be recorded");
+  return is_complete;
 }
 
 }  // namespace
