@@ -105,8 +105,20 @@ void describe_values(const Row& row, FixedText& line) noexcept {
   }
 }
 
+// On one line, and harmless on a terminal: control characters as \xHH.
 void add_quoted(FixedText& line, std::string_view text) noexcept {
-  line.text("\"").text(text.substr(0, 64)).text("\"");
+  constexpr char kDigits[] = "0123456789abcdef";
+  line.text("\"");
+  for (const char& character : text.substr(0, 64)) {
+    const auto code = static_cast<unsigned char>(character);
+    if (code >= 0x20 && code != 0x7f) {
+      line.text({&character, 1});
+    } else {
+      const char escaped[] = {'\\', 'x', kDigits[code >> 4], kDigits[code & 15]};
+      line.text({escaped, sizeof(escaped)});
+    }
+  }
+  line.text("\"");
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) noexcept {

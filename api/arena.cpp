@@ -8,6 +8,7 @@
 #include "api/explain.h"
 #include "api/last_report.h"
 #include "api/process.h"
+#include "api/registered_roots.h"
 #include "api/result.h"
 
 using namespace arenascan;
@@ -18,6 +19,9 @@ int fail(int error) noexcept {
   errno = error;
   return -1;
 }
+
+// 0 for no error.
+int result_of(int error) noexcept { return error == 0 ? 0 : fail(error); }
 
 int annotate(const void* p, std::uint8_t policy) noexcept {
   alloc::Object object;
@@ -34,11 +38,6 @@ void tell_progress(const arena_scan_options& options, scan::PaceSettings& pace) 
         static_cast<int>(progress.phase), {progress.reached.objects, progress.reached.bytes}, progress.elapsed_ns};
     return wanted.progress(&told, wanted.progress_argument) == 0;
   };
-}
-
-scan::AddressRange range_of(const void* p, std::size_t size) noexcept {
-  const auto begin = reinterpret_cast<std::uintptr_t>(p);
-  return {begin, begin + size};
 }
 
 }  // namespace
@@ -75,19 +74,12 @@ int arena_scan_ex(const arena_scan_options* options, arena_scan_result* result) 
 
 int arena_report(int fd, const char* format) {
   if (format == nullptr || std::strcmp(format, "text") != 0) return fail(EINVAL);
-  const int error = api::report_last_scan(fd);
-  return error == 0 ? 0 : fail(error);
+  return result_of(api::report_last_scan(fd));
 }
 
-int arena_dump(const void* p, int fd) {
-  const int error = api::describe_object(p, fd);
-  return error == 0 ? 0 : fail(error);
-}
+int arena_dump(const void* p, int fd) { return result_of(api::describe_object(p, fd)); }
 
-int arena_retainers(const void* p, int fd) {
-  const int error = api::explain_object(p, fd);
-  return error == 0 ? 0 : fail(error);
-}
+int arena_retainers(const void* p, int fd) { return result_of(api::explain_object(p, fd)); }
 
 std::uint32_t arena_mark() { return api::process_scanner().mark_time(); }
 
@@ -95,12 +87,10 @@ int arena_not_leak(const void* p) { return annotate(p, alloc::state::kNotLeak); 
 int arena_ignore(const void* p) { return annotate(p, alloc::state::kIgnored); }
 int arena_no_scan(const void* p) { return annotate(p, alloc::state::kNoScan); }
 
-int arena_add_root(const void* p, std::size_t size) {
-  return api::process().roots.add(range_of(p, size)) ? 0 : fail(ENOMEM);
-}
+int arena_add_root(const void* p, std::size_t size) { return result_of(api::add_root(api::process().roots, p, size)); }
 
 int arena_remove_root(const void* p, std::size_t size) {
-  return api::process().roots.remove(range_of(p, size)) ? 0 : fail(ENOENT);
+  return result_of(api::remove_root(api::process().roots, p, size));
 }
 
 void arena_disable() { api::disable_leaks(); }

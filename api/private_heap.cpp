@@ -3,6 +3,7 @@
 #include <new>
 
 #include "alloc/meta_alloc.h"
+#include "api/registered_roots.h"
 #include "api/result.h"
 #include "arenascan/arena.h"
 #include "scan/scanner.h"
@@ -20,12 +21,8 @@ namespace {
 
 constexpr std::size_t kDefaultBytes = std::size_t{16} << 30;
 
-scan::AddressRange range_of(const void* p, std::size_t size) noexcept {
-  const auto begin = reinterpret_cast<std::uintptr_t>(p);
-  return {begin, begin + size};
-}
-
-int fail(int error) noexcept {
+int result_of(int error) noexcept {
+  if (error == 0) return 0;
   errno = error;
   return -1;
 }
@@ -65,11 +62,11 @@ void arena_heap_free(arena_heap* heap, void* p) {
 }
 
 int arena_heap_add_root(arena_heap* heap, const void* p, std::size_t size) {
-  return heap->roots.add(range_of(p, size)) ? 0 : fail(ENOMEM);
+  return result_of(api::add_root(heap->roots, p, size));
 }
 
 int arena_heap_remove_root(arena_heap* heap, const void* p, std::size_t size) {
-  return heap->roots.remove(range_of(p, size)) ? 0 : fail(ENOENT);
+  return result_of(api::remove_root(heap->roots, p, size));
 }
 
 std::size_t arena_heap_scan(arena_heap* heap, arena_scan_result* result) {

@@ -253,6 +253,7 @@ Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
   for (const AddressRange& range : surroundings_->never) fits = fits && never.push_back(range);
   if (!fits) return Incomplete::kNoMemory;
   const auto in_use = heap_.in_use_locked();
+  const MetaVector<AddressRange>& registered = user_roots_.ranges_locked();
   job.verdict.threads = static_cast<unsigned>(pauses_.world().threads().size());
   StoppedThread self = calling_thread(job.stack_pointer);
   if (const std::uintptr_t live = job.settings.live_stack; live != 0) {
@@ -260,7 +261,7 @@ Incomplete MarkCycle::collect_roots(const Job& job) noexcept {
   }
   return roots_.collect_world_stopped(job.settings.roots, pauses_.world().threads(), self, *surroundings_->threads,
                                       {never.begin(), never.size()}, {in_use.begin, in_use.begin + in_use.bytes},
-                                      pagemap_);
+                                      {registered.begin(), registered.size()}, pagemap_);
 }
 
 // An annotation that is made meanwhile is counted before it takes effect.
@@ -275,12 +276,9 @@ void MarkCycle::mark_roots(const Job& job) noexcept {
     job.verdict.root_bytes += range.end - range.begin;
     closed ? marker_.mark_closed_range(range) : marker_.mark_range(range);
   };
-  if (surroundings_ != nullptr) {
-    for (const RootRange& root : roots_.roots()) mark_root(root.range, root.closed);
-  }
-  if (job.settings.roots.user) {
-    for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range, false);
-  }
+  for (const RootRange& root : roots_.roots()) mark_root(root.range, root.closed);
+  if (surroundings_ != nullptr) return;
+  for (const AddressRange& range : user_roots_.ranges_locked()) mark_root(range, false);
 }
 
 bool MarkCycle::mark_inherited(std::uint32_t before) noexcept {
@@ -322,16 +320,9 @@ Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_
   problem = collect_roots(job);
   pagemap_.close();
   marker_.set_closed(roots_.closed_heap());
-  MetaVector<RootRange> all;
-  bool fits = true;
-  for (const RootRange& root : roots_.roots()) fits = fits && all.push_back(root);
-  if (settings.roots.user) {
-    for (const AddressRange& range : user_roots_.ranges_locked())
-      fits = fits && all.push_back({range, RootKind::kUser});
-  }
   if (problem == Incomplete::kNo) {
-    RetainerSearch search(heap_, marker_, {all.begin(), all.size()});
-    if (!fits || !search.run(word, alloc::os_thread_id(), found)) problem = Incomplete::kNoMemory;
+    RetainerSearch search(heap_, marker_, roots_.roots());
+    if (!search.run(word, alloc::os_thread_id(), found)) problem = Incomplete::kNoMemory;
   }
   return problem;
 }

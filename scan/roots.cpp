@@ -144,7 +144,43 @@ void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
   // have been cut short and cannot be.
   roots_.truncate(before);
   for (const Wanted& part : wanted) {
-    if (!part.file || part.kind == RootKind::kGlobals) add(part.range, part.kind, part.closed);
+    if (!part.file || part.kind == RootKind::kGlobals) {
+      add(part.range, part.kind, part.closed);
+    } else if (part.kind == RootKind::kUser) {
+      add_file(part.range, part.kind);
+    }
+  }
+}
+
+// Of memory that others share, what it holds does not tell by this process's pages. Read by the kernel, since the file
+// may be cut short at any time, up to its end.
+void RootCollector::add_file(AddressRange part, RootKind kind) noexcept {
+  const auto is_read = [](std::uintptr_t page) {
+    return for_each_closed_piece({page, page + kWord}, [](AddressRange, std::uintptr_t) {});
+  };
+  if (!is_enabled(kind)) return;
+  std::uintptr_t begin = part.begin & ~(alloc::kOsPageBytes - 1);
+  std::uintptr_t end = (part.end + alloc::kOsPageBytes - 1) & ~(alloc::kOsPageBytes - 1);
+  if (!is_read(end - alloc::kOsPageBytes)) {
+    while (begin < end) {
+      const std::uintptr_t middle = begin + (end - begin) / alloc::kOsPageBytes / 2 * alloc::kOsPageBytes;
+      is_read(middle) ? begin = middle + alloc::kOsPageBytes : end = middle;
+    }
+  }
+  add({part.begin, std::min(part.end, end)}, kind, true);
+}
+
+void RootCollector::add_user(AddressRange range) noexcept {
+  const Mapping* mapping =
+      std::upper_bound(mappings_.begin(), mappings_.end(), range.begin,
+                       [](std::uintptr_t at, const Mapping& entry) { return at < entry.range.end; });
+  for (; mapping != mappings_.end() && mapping->range.begin < range.end; ++mapping) {
+    const AddressRange part = intersection(mapping->range, range);
+    if (mapping->shared) {
+      add_file(part, RootKind::kUser);
+    } else {
+      want(part, RootKind::kUser, mapping->file, !mapping->readable);
+    }
   }
 }
 
@@ -282,7 +318,7 @@ void RootCollector::leave_unasked(std::span<const AddressRange> never, AddressRa
 Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                 const StoppedThread& self, const ThreadRegistry& registry,
                                                 std::span<const AddressRange> never, AddressRange heap_in_use,
-                                                const Pagemap& pagemap) noexcept {
+                                                std::span<const AddressRange> user, const Pagemap& pagemap) noexcept {
   settings_ = settings;
   pagemap_ = &pagemap;
   fits_ = true;
@@ -306,6 +342,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
     const AddressRange closed = intersection(mapping.range, heap_in_use);
     if (!mapping.readable && closed.begin < closed.end) add_closed_heap(closed);
   }
+  for (const AddressRange& range : user) add_user(range);
   add_wanted();
   return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;
 }

@@ -15,6 +15,9 @@
 //     private and anonymous, closed (PROT_NONE)     likewise, read by the kernel                 mapping
 //     the heap, its metadata, the tool's memory     nothing
 //
+// What the program registered counts wherever it is mapped, by the same rules; shared memory, of which this process's
+// pages do not tell what it holds, is read by the kernel up to the end of its file.
+//
 // Pages that were never touched (or, of files, never written) are left out: they hold no pointer, reading them would
 // cost memory, and reading a file mapping that has been cut short would be fatal. /proc/self/pagemap tells. Where it
 // tells page by page (before Linux 6.7), closed mappings of more than 64 MiB, reserved address space as a rule, are
@@ -87,12 +90,12 @@ class RootCollector {
   [[nodiscard]] Incomplete prepare(bool is_alone) noexcept;
 
   // Fills roots() for the stopped threads and the calling one. `never` are ranges that are no roots: the heap with its
-  // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. `pagemap` is open. The
-  // registry's lock is held.
+  // metadata, the tool's memory. `heap_in_use` is the part of the heap that holds objects. Of the ranges `user` that
+  // the program registered, what is mapped. `pagemap` is open. The registry's lock is held.
   [[nodiscard]] Incomplete collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                  const StoppedThread& self, const ThreadRegistry& registry,
                                                  std::span<const AddressRange> never, AddressRange heap_in_use,
-                                                 const Pagemap& pagemap) noexcept;
+                                                 std::span<const AddressRange> user, const Pagemap& pagemap) noexcept;
 
   // Asks, beside the program, what collect_world_stopped() will ask, and fetches the roots of the last time: all of it
   // is in the processor's caches when the world stands. That takes half as long then.
@@ -127,6 +130,8 @@ class RootCollector {
   void add_part(const Mapping& mapping, AddressRange part) noexcept;
   void add_closed(const Mapping& mapping) noexcept;
   void add_closed_heap(AddressRange part) noexcept;
+  void add_user(AddressRange range) noexcept;
+  void add_file(AddressRange part, RootKind kind) noexcept;
   void add_stack(std::uintptr_t from, const StackEntry& entry) noexcept;
   void want(AddressRange range, RootKind kind, bool file, bool closed = false) noexcept;
   template <typename Visit>

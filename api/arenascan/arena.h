@@ -82,8 +82,9 @@ struct arena_scan_result {
   struct arena_count direct;  /* no other leaked object points to them */
   struct arena_count indirect;
   struct arena_count fresh;     /* leaks that the scan before did not know */
-  struct arena_count recovered; /* leaks of the scan before that are none now: freed, or reached again, by a pointer
-                                   that the program has kept in a form that is not looked for */
+  struct arena_count recovered; /* leaks of the scan before that are none now: freed, or reached again: by a pointer
+                                   that the program has kept in a form that is not looked for, or by an old word on a
+                                   stack that has grown over it again */
 
   int concurrent;  /* marked beside the running program (1), or while it stood still (0) */
   const char* way; /* the same and the reason, a static text */
@@ -145,8 +146,10 @@ int arena_ignore(const void* p);
 /* The contents of the object are not read; it is reported when it is lost. For large buffers without pointers. */
 int arena_no_scan(const void* p);
 
-/* A range that is scanned as a root from now on. Ranges count by (p, size): added twice, they are removed twice.
- * Return 0; or -1 with errno ENOMEM (add) or ENOENT (remove: never added). */
+/* A range that is scanned as a root from now on: of any memory, shared, a file's, or closed (PROT_NONE) at the time of
+ * a scan, too; what of it is not mapped then is left out. Ranges count by (p, size): added twice, they are removed
+ * twice. Return 0; or -1 with errno EINVAL (add: the range goes beyond the end of memory), ENOMEM (add) or ENOENT
+ * (remove: never added). */
 int arena_add_root(const void* p, size_t size);
 int arena_remove_root(const void* p, size_t size);
 
@@ -171,7 +174,8 @@ void* arena_heap_alloc(arena_heap* heap, size_t size);
 /* Frees what arena_heap_alloc returned; null is ignored, anything else aborts with a message. */
 void arena_heap_free(arena_heap* heap, void* p);
 
-/* Registers a range as a root of the heap. Returns 0, or -1 with errno ENOMEM. */
+/* Registers a range as a root of the heap. It must stay readable until it is removed: a scan of a private heap asks the
+ * kernel nothing, so as to be cheap. Returns 0, or -1 with errno EINVAL (beyond the end of memory) or ENOMEM. */
 int arena_heap_add_root(arena_heap* heap, const void* p, size_t size);
 
 /* Takes one registration back. Returns 0, or -1 with errno ENOENT. */

@@ -55,10 +55,7 @@ void write_root(Writer& out, Frames& frames, const scan::Retainers& found) noexc
     case scan::RootKind::kRegisters: write_thread(out, "a register", found.root); break;
     case scan::RootKind::kTls: write_thread(out, "thread-local data", found.root); break;
     case scan::RootKind::kMapping: out.text("a private mapping"); break;
-    case scan::RootKind::kUser:
-      out.text("a range registered with arena_add_root (").hex(found.root.range.begin).text(", ");
-      out.decimal(found.root.range.end - found.root.range.begin).text(" bytes)");
-      break;
+    case scan::RootKind::kUser: out.text("a range registered with arena_add_root"); break;
   }
   out.text(": at ").hex(word).text(" lies a pointer to\n");
 }

@@ -138,7 +138,7 @@ void test_roots() {
       static_cast<void**>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   shared[3] = reveal(held);
   CHECK(arena_add_root(shared, 4096) == 0);
-  check_has(text_of(arena_retainers, held), {"a range registered with arena_add_root (", "4096 bytes"});
+  check_has(text_of(arena_retainers, held), {"a range registered with arena_add_root: at "});
   CHECK(arena_remove_root(shared, 4096) == 0);
 
   CHECK(arena_not_leak(reveal(held)) == 0);

@@ -51,6 +51,8 @@ TEST_CASE("values of every form, every separator, later ones win") {
 }
 
 TEST_CASE("what is wrong is named, with what would be right, and the default stays") {
+  CHECK(complains("at\x07xit=0", "unknown option \"at\\x07xit\""));
+  CHECK(complains("exitcode='1\n\x1b[2J\x7f'", "option exitcode is \"1\\x0a\\x1b[2J\\x7f\"; it takes a number"));
   CHECK(complains("at_exi=0", "unknown option \"at_exi\"; did you mean \"at_exit\"? valid: help at_exit"));
   CHECK(complains("=1", "unknown option \"\""));
   CHECK(complains("zzzzzzzzzzzz=1", "valid: help"));
