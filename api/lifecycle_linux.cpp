@@ -25,6 +25,7 @@
 #include "api/last_report.h"
 #include "api/main_end.h"
 #include "api/process.h"
+#include "scan/world.h"
 
 using namespace arenascan;
 
@@ -98,6 +99,7 @@ void report_and_leave(void*) noexcept {
 
 [[gnu::constructor(101)]] void begin() noexcept {
   api::process().id = alloc::os_process_id();
+  scan::World::learn_processors();
   pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 

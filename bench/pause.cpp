@@ -8,8 +8,9 @@
 // buckets, some 10,000. --stopped: marks with the world stopped. --smoke: small.
 //
 // --apart: the mutator keeps to one processor, the one where it met the shorter gaps (99 %) while the main thread only
-// read memory; the row is printed for each processor. Kernel threads return to the processor that they ran on last, so
-// without this the figures tell which of the two had the mutator that day.
+// read memory, and the main thread to the others; the row is printed for each processor. Kernel threads return to the
+// processor that they ran on last, and while one runs where the main thread was, the scheduler moves that one over to
+// the mutator: without this the figures tell which processor had the mutator that day, and who was put beside it.
 //
 // LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
 #include <pthread.h>
@@ -110,11 +111,18 @@ std::vector<int> allowed_processors() {
   return processors;
 }
 
-void keep_to(std::thread& thread, int processor) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(processor, &set);
-  if (pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set) != 0) std::abort();
+void keep_to(pthread_t thread, const cpu_set_t& processors) {
+  if (pthread_setaffinity_np(thread, sizeof(processors), &processors) != 0) std::abort();
+}
+
+// The mutator on one processor, the main thread on the others.
+void keep_apart(std::thread& mutator, int processor, const std::vector<int>& processors) {
+  cpu_set_t mutators, others;
+  CPU_ZERO(&mutators);
+  CPU_ZERO(&others);
+  for (const int i : processors) CPU_SET(i, i == processor ? &mutators : &others);
+  keep_to(mutator.native_handle(), mutators);
+  keep_to(pthread_self(), others);
 }
 
 }  // namespace
@@ -154,6 +162,10 @@ int main(int argc, char** argv) {
   std::vector<Ns> quiet_gaps, scan_gaps, scan_times;
   const std::vector<int> processors = apart ? allowed_processors() : std::vector<int>{-1};
   std::vector<std::vector<Ns>> busy_gaps(processors.size());
+  if (apart && processors.size() < 2) {
+    std::fputs("pause: --apart needs two processors\n", stderr);
+    return 2;
+  }
   [[maybe_unused]] std::vector<Ns> pauses;
   std::size_t concurrent = 0, incomplete = 0, leaked = 0, pause_count = 0;
   const auto measure = [&](std::vector<Ns>& gaps, auto&& during) {
@@ -171,7 +183,7 @@ int main(int argc, char** argv) {
   const double quiet = measure(quiet_gaps, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
   std::size_t chosen = 0;
   for (std::size_t i = 0; i < processors.size(); ++i) {
-    if (apart) keep_to(threads[0], processors[i]);
+    if (apart) keep_apart(threads[0], processors[i], processors);
     const std::vector<std::uint64_t> words(std::size_t{8} << 20, 1);
     measure(busy_gaps[i], [&] {
       std::uint64_t sum = 0;
@@ -182,7 +194,7 @@ int main(int argc, char** argv) {
     });
     if (at_percent(busy_gaps[i], 99) < at_percent(busy_gaps[chosen], 99)) chosen = i;
   }
-  if (apart) keep_to(threads[0], processors[chosen]);
+  if (apart) keep_apart(threads[0], processors[chosen], processors);
   bench::check();  // the first one sets up
   const double busy = measure(scan_gaps, [&] {
     const Ns began = bench::now_ns();

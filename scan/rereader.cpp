@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "alloc/os.h"
+#include "scan/errand.h"
 
 namespace arenascan::scan {
 
@@ -127,20 +128,20 @@ Incomplete Rereader::list_and_protect_locked(std::uint64_t deadline_ns) noexcept
   return Incomplete::kNo;
 }
 
-Incomplete Rereader::begin_list_locked(World& world) noexcept {
+Incomplete Rereader::begin_list_locked() noexcept {
   const AddressRange all = in_use_locked();
   const std::size_t bytes = all.end - all.begin;
   const std::size_t offered = std::min(bytes, (bytes + kListedWhileRootsAreRead) / 2) & ~(kPieceBytes - 1);
   begin_list();
   offered_ = {all.end - offered, all.end};
   is_offered_ = question_.prepare(pagemap_, offered_);
-  if (is_offered_) world.offer({[](void* question) { static_cast<WrittenQuestion*>(question)->ask(); }, &question_});
+  if (is_offered_) offer_errand({[](void* question) { static_cast<WrittenQuestion*>(question)->ask(); }, &question_});
   return list({all.begin, offered_.begin}, Protect::kNo);
 }
 
-Incomplete Rereader::end_list(World& world) noexcept {
+Incomplete Rereader::end_list() noexcept {
   std::uintptr_t told = offered_.begin;
-  if (is_offered_ && !world.take_back()) told = question_.for_each_run(add_run, this);
+  if (is_offered_ && !take_back_errand()) told = question_.for_each_run(add_run, this);
   const Incomplete problem = list({told, offered_.end}, Protect::kNo);
   set_expected(pages_);
   return problem;

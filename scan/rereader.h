@@ -24,7 +24,6 @@
 #include "scan/pace.h"
 #include "scan/pagemap.h"
 #include "scan/verdict.h"
-#include "scan/world.h"
 
 namespace arenascan::scan {
 
@@ -52,8 +51,8 @@ class Rereader {
 
   // The same for all of the heap, without protection, and in two steps: between them, a stopped thread that spins does
   // its part.
-  Incomplete begin_list_locked(World& world) noexcept;
-  Incomplete end_list(World& world) noexcept;
+  Incomplete begin_list_locked() noexcept;
+  Incomplete end_list() noexcept;
 
   // How long it takes to reread what is listed; and doing so, until `deadline_ns` is over: false then.
   [[nodiscard]] std::uint64_t listed_ns() const noexcept { return pages_ * kNsPerPage; }

@@ -15,7 +15,8 @@
 // Invariants
 //   1. Slots are never unmapped, and a signal carries the generation it was sent for: one that arrives late, after the
 //      scanner gave up, finds another generation and returns at once.
-//   2. The handler uses nothing but its slot, futexes and the clock, and an errand that it takes; it keeps errno.
+//   2. The handler uses nothing but its slot, futexes, the clock and the number of its processor, and an errand that it
+//      takes (errand.h); it keeps errno.
 //   3. Nothing between stop() and resume() allocates from any tracked heap or takes a lock that was not held before.
 //   4. A thread that ended meanwhile is not waited for; one that does not answer within the time limit makes stop()
 //      fail, all others are let go, and the scan is incomplete.
@@ -60,17 +61,6 @@ class World {
   enum class Meanwhile : std::uint8_t { kSpin, kSleep };
   Outcome stop(const StopSettings& settings, Meanwhile meanwhile = Meanwhile::kSpin) noexcept;
 
-  // Something short that a stopped thread may do while it spins, for its processor has nothing else to do. It runs in a
-  // signal handler, on a few hundred bytes of the program's stack: a question to the kernel, nothing that allocates.
-  struct Errand {
-    void (*run)(void* argument);
-    void* argument;
-  };
-  // One at a time, between stop() and resume(); it has to be taken back.
-  void offer(const Errand& errand) noexcept;
-  // False: it was done. True: nobody has taken it, and nobody will.
-  [[nodiscard]] bool take_back() noexcept;
-
   // Lets all stopped threads go on.
   void resume() noexcept;
   // Whether all of them do so by now: one that slept may take 0.2 ms to be woken.
@@ -84,6 +74,10 @@ class World {
 
   // Where it keeps what threads have told: stack pointers, which may be addresses in the heap.
   static AddressRange memory() noexcept;
+
+  // Remembers how many processors the process may use: to be called when it begins, before any thread is kept to some
+  // of them.
+  static void learn_processors() noexcept;
 
   // The signal that the first stop has taken, or the one that it will try first when `wanted` is in the settings. Any
   // thread, handlers too.

@@ -1,3 +1,4 @@
+#include <cpuid.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 
 #include "alloc/check.h"
 #include "alloc/os.h"
+#include "scan/errand.h"
 #include "scan/interrupted_call.h"
 #include "scan/tasks.h"
 #include "scan/tracer.h"
@@ -66,29 +68,31 @@ constinit std::atomic<std::uint32_t> g_awaited{0};
 constinit std::atomic<std::uint32_t> g_left{0};
 
 // Whether each stopped thread, and the scanner, can have a processor for itself, so that they may wait without
-// sleeping. Writer: scanner, before the signals; readers: handlers. Relaxed: a guess that is wrong costs time.
+// sleeping, and which is the scanner's. Writer: scanner, before the signals; readers: handlers. Relaxed: a guess that
+// is wrong costs time.
 constinit std::atomic<bool> g_has_processors{false};
+constinit std::atomic<std::uint32_t> g_scanners_processor{0};
+
+// Written when the process begins.
+std::size_t g_processors = 1;  // that it may use
+bool g_tells_processor = false;
+
+// Which processor this thread runs on, from a register that Linux sets up for it; no call, no memory, for a handler on
+// any thread. 0: the processor does not tell.
+std::uint32_t own_processor() noexcept {
+  std::uint32_t number = 0;
+  if (g_tells_processor) __builtin_ia32_rdtscp(&number);
+  return number + (g_tells_processor ? 1 : 0);
+}
+
+bool is_beside_scanner() noexcept {
+  const std::uint32_t number = own_processor();
+  return number == 0 || number != g_scanners_processor.load(std::memory_order_relaxed);
+}
 
 // Writer: the first stop. Readers: later stops, and any thread that asks for the intended signal; relaxed, since a
 // thread that sees it late still blocks the one that was tried first.
 constinit std::atomic<int> g_signal{0};
-
-// What the scanner offers. It writes g_errand before kOffered (release); the handler that makes kTaken of that
-// (acquire) reads it, and publishes what it did with kDone (release); the scanner reads that (acquire), and makes kNone
-// of it, or of an offer that nobody has taken.
-enum : std::uint32_t { kNone, kOffered, kTaken, kDone };
-constinit std::atomic<std::uint32_t> g_errand_state{kNone};
-World::Errand g_errand{};
-
-void do_errand() noexcept {
-  std::uint32_t state = kOffered;
-  if (g_errand_state.load(std::memory_order_relaxed) != kOffered ||
-      !g_errand_state.compare_exchange_strong(state, kTaken, std::memory_order_acquire, std::memory_order_relaxed)) {
-    return;
-  }
-  g_errand.run(g_errand.argument);
-  g_errand_state.store(kDone, std::memory_order_release);
-}
 
 long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* timeout) noexcept {
   return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
@@ -96,11 +100,11 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
 
 void wait_for_other_than(std::uint32_t generation) noexcept {
   const auto is_over = [generation] { return g_generation.load(std::memory_order_acquire) != generation; };
-  if (g_has_processors.load(std::memory_order_relaxed)) {
+  if (g_has_processors.load(std::memory_order_relaxed) && is_beside_scanner()) {
     const std::uint64_t until = alloc::os_monotonic_ns() + kSpinWhileStoppedNs;
     while (!is_over() && alloc::os_monotonic_ns() < until) {
       for (unsigned i = 0; i < kSpinsAClock && !is_over(); ++i) __builtin_ia32_pause();
-      do_errand();
+      do_offered_errand();
     }
   }
   while (!is_over()) futex(g_generation, FUTEX_WAIT, generation, nullptr);
@@ -195,7 +199,9 @@ class Stopper {
   explicit Stopper(const StopSettings& settings) noexcept : settings_(settings) {}
 
   World::Outcome run(World::Meanwhile meanwhile, std::size_t& stopped, std::uint64_t& stopped_at_ns) noexcept {
-    processors_ = alloc::os_processor_count();
+    // The scanner may be kept to one of them, and the others to the rest.
+    processors_ = std::max(g_processors, alloc::os_processor_count());
+    g_scanners_processor.store(own_processor(), std::memory_order_relaxed);
     g_has_processors.store(meanwhile == World::Meanwhile::kSpin && alloc::os_thread_count() <= processors_,
                            std::memory_order_relaxed);
     answers_before_ = g_answers.load(std::memory_order_relaxed);  // those who answered an earlier stop have done so
@@ -349,6 +355,14 @@ AddressRange World::memory() noexcept {
   return {begin, g_slots == nullptr ? begin : begin + kReservedBytes};
 }
 
+void World::learn_processors() noexcept {
+  constexpr unsigned kExtended = 0x80000001;
+  constexpr unsigned kRdtscp = 1U << 27;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  g_tells_processor = __get_cpuid(kExtended, &a, &b, &c, &d) != 0 && (d & kRdtscp) != 0;
+  g_processors = alloc::os_processor_count();
+}
+
 int World::intended_signal(int wanted) noexcept {
   if (const int taken = g_signal.load(std::memory_order_relaxed); taken != 0) return taken;
   return wanted != 0 ? wanted : SIGRTMAX - kSignalsBelowTop;
@@ -366,22 +380,6 @@ World::Outcome World::stop(const StopSettings& settings, Meanwhile meanwhile) no
     if (outcome.problem != Incomplete::kNo) resume();
   }
   return outcome;
-}
-
-void World::offer(const Errand& errand) noexcept {
-  g_errand = errand;
-  g_errand_state.store(kOffered, std::memory_order_release);
-}
-
-bool World::take_back() noexcept {
-  std::uint32_t state = kOffered;
-  if (g_errand_state.compare_exchange_strong(state, kNone, std::memory_order_acquire)) return true;
-  for (unsigned spins = 1; g_errand_state.load(std::memory_order_acquire) != kDone; ++spins) {
-    if (spins % 1024 == 0) alloc::os_yield();
-    __builtin_ia32_pause();
-  }
-  g_errand_state.store(kNone, std::memory_order_relaxed);
-  return false;
 }
 
 void World::resume() noexcept {

@@ -3,6 +3,7 @@
 // there.
 #include <doctest/doctest.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "alloc/os.h"
+#include "scan/errand.h"
 #include "scan/world.h"
 
 using namespace arenascan;
@@ -90,28 +92,69 @@ TEST_CASE("nothing moves while the world is stopped") {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST_CASE("an errand is done once by a stopped thread that spins, or not at all") {
-  Busy busy;
-  std::thread thread(spin, std::ref(busy));
+// Stops the world, with an errand to do, some rounds or until it was done. How often it was done; each time the scanner
+// sees what that did.
+int done_errands(int rounds, bool until_done) {
   scan::World world;
-  const bool can_spin = alloc::os_processor_count() >= 2 && alloc::os_thread_count() == 2;
-  if (!can_spin) MESSAGE("NOT TESTED: no thread spins on a single processor, or beside more threads");
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   int done = 0;
-  for (int round = 0; round < 500 || (can_spin && done == 0 && std::chrono::steady_clock::now() < until); ++round) {
+  for (int round = 0; round < rounds || (until_done && done == 0 && std::chrono::steady_clock::now() < until);
+       ++round) {
     const bool sleeps = round % 2 != 0;
     REQUIRE(world.stop(kSettings, sleeps ? scan::World::Meanwhile::kSleep : scan::World::Meanwhile::kSpin).problem ==
             scan::Incomplete::kNo);
     int count = 0;  // not atomic: what the errand did is seen by who takes it back
-    world.offer({[](void* argument) { ++*static_cast<int*>(argument); }, &count});
+    scan::offer_errand({[](void* argument) { ++*static_cast<int*>(argument); }, &count});
     for (int i = 0; i < 2'000; ++i) asm volatile("pause");
-    const bool taken_back = world.take_back();
+    const bool taken_back = scan::take_back_errand();
     CHECK(count == (taken_back ? 0 : 1));
     if (sleeps) CHECK(taken_back);
     done += count;
     world.resume();
   }
+  return done;
+}
+
+void keep_to(pthread_t thread, const cpu_set_t& processors) {
+  REQUIRE(pthread_setaffinity_np(thread, sizeof(processors), &processors) == 0);
+}
+
+cpu_set_t nth_processor(const cpu_set_t& all, int n) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &all) && n-- == 0) CPU_SET(i, &one);
+  }
+  return one;
+}
+
+TEST_CASE("an errand is done once by a stopped thread that spins, or not at all") {
+  Busy busy;
+  std::thread thread(spin, std::ref(busy));
+  const bool can_spin = alloc::os_processor_count() >= 2 && alloc::os_thread_count() == 2;
+  if (!can_spin) MESSAGE("NOT TESTED: no thread spins on a single processor, or beside more threads");
+  const int done = done_errands(500, can_spin);
   CHECK((done > 0 || !can_spin));
+  busy.done = true;
+  thread.join();
+}
+
+TEST_CASE("threads that are kept to processors spin on another than the scanner's, and sleep on the same") {
+  cpu_set_t all;
+  REQUIRE(sched_getaffinity(0, sizeof(all), &all) == 0);
+  Busy busy;
+  std::thread thread(spin, std::ref(busy));
+  if (CPU_COUNT(&all) < 2 || alloc::os_thread_count() != 2) {
+    MESSAGE("NOT TESTED: takes two processors, and no other thread");
+  } else {
+    scan::World::learn_processors();
+    keep_to(pthread_self(), nth_processor(all, 0));
+    keep_to(thread.native_handle(), nth_processor(all, 1));
+    CHECK(done_errands(20, true) > 0);
+    keep_to(thread.native_handle(), nth_processor(all, 0));
+    CHECK(done_errands(100, false) == 0);
+    keep_to(pthread_self(), all);
+  }
   busy.done = true;
   thread.join();
 }
