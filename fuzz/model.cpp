@@ -64,6 +64,10 @@ void Model::play(const Record& record) {
   }
 }
 
+bool Model::is_alone(const Record& record) {
+  return record.op == Op::kRoot || record.op == Op::kScan || record.op == Op::kStart || record.op == Op::kFork;
+}
+
 void Model::finish() {
   scan();
   for (const Object& object : objects_) check_contents(object);
@@ -82,7 +86,7 @@ void Model::end(Thread& thread) {
 
 void Model::allocate(const Record& record, std::size_t bytes, std::size_t alignment) {
   Object& made = object(record.object);
-  if (made.address != 0 || bytes_ + bytes > kMostBytes) return;
+  if (made.address != 0 || !has_room(bytes)) return;
   Thread& by = thread(record);
   made.policy = by.disabled == 0 ? 0 : alloc::state::kNotLeak;
   void* const p = alignment <= alloc::kGranuleBytes && made.policy == 0
@@ -95,10 +99,11 @@ void Model::allocate(const Record& record, std::size_t bytes, std::size_t alignm
   made.address = reinterpret_cast<std::uintptr_t>(p);
   made.bytes = bytes;
   require(made.address % std::max(alignment, alloc::kGranuleBytes) == 0);
+  std::memset(p, 0, bytes);
+  const std::scoped_lock lock(mutex_);
   check_no_overlap(made);
   by_address_.emplace(made.address, static_cast<std::size_t>(&made - objects_.data()));
   bytes_ += bytes;
-  std::memset(p, 0, bytes);
 }
 
 // As the C library's realloc: in place where that is possible, else to another place.
@@ -107,20 +112,19 @@ void Model::resize(const Record& record) {
   Object& made = object(record.object);
   const std::size_t bytes = size_of(record.value);
   if (old.address == 0) return allocate(record, bytes, 1);
-  if ((made.address != 0 && &made != &old) || bytes_ + bytes > kMostBytes) return;
+  if ((made.address != 0 && &made != &old) || !has_room(bytes)) return;
   check_contents(old);
   const auto keep = [bytes](Object& object) {
     object.words.erase(object.words.lower_bound(bytes / kWordBytes), object.words.end());
   };
-  if (bytes != 0 && heap_.resize_in_place(pointer(old.address), bytes, 0)) {
-    bytes_ += bytes - old.bytes;
+  if (bytes != 0 && resize_in_place(old, bytes)) {
     std::memset(pointer(old.address), 0, bytes);
-    old.bytes = bytes;
     keep(old);
     for (const auto& [position, word] : old.words) write(old, position, word);
     if (&made == &old) return;
-    by_address_[old.address] = static_cast<std::size_t>(&made - objects_.data());
+    const std::scoped_lock lock(mutex_);
     made = std::exchange(old, {});
+    by_address_[made.address] = static_cast<std::size_t>(&made - objects_.data());
     return;
   }
   Object from = old;
@@ -132,17 +136,41 @@ void Model::resize(const Record& record) {
   for (const auto& [position, word] : made.words) write(made, position, word);
 }
 
+// What becomes smaller does so here first: what lies behind may be somebody else's at once.
+bool Model::resize_in_place(Object& object, std::size_t bytes) {
+  const std::size_t before = object.bytes;
+  if (bytes < before) set_bytes(object, bytes);
+  const bool is_resized = heap_.resize_in_place(pointer(object.address), bytes, 0);
+  set_bytes(object, is_resized ? bytes : before);
+  return is_resized;
+}
+
+void Model::set_bytes(Object& object, std::size_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  bytes_ += bytes - object.bytes;
+  object.bytes = bytes;
+}
+
+bool Model::has_room(std::size_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  return bytes_ + bytes <= kMostBytes;
+}
+
 void Model::release(Thread& thread, Object& object) {
   if (object.address == 0) return;
   check_contents(object);
-  if (thread.cache == nullptr) {
-    heap_.release(pointer(object.address));
-  } else if (!heap_.release_quickly(*thread.cache, pointer(object.address))) {
-    heap_.release(*thread.cache, pointer(object.address));
+  void* const p = pointer(object.address);
+  {
+    const std::scoped_lock lock(mutex_);
+    by_address_.erase(object.address);
+    bytes_ -= object.bytes;
+    object = {};
   }
-  by_address_.erase(object.address);
-  bytes_ -= object.bytes;
-  object = {};
+  if (thread.cache == nullptr) {
+    heap_.release(p);
+  } else if (!heap_.release_quickly(*thread.cache, p)) {
+    heap_.release(*thread.cache, p);
+  }
 }
 
 void Model::store(const Record& record) {

@@ -8,13 +8,19 @@
 // and alignments above 64 KiB shrink, and what makes no sense (a release of nothing) is left out. So a trace that a
 // program wrote is played nearly as it is, and one of random bytes does something with most of its records.
 //
-// Roots are explicit and the only thread is the caller's, so the verdict is exact: no stack, no register, no concurrent
-// write (an orphan that changes cannot be told apart here).
+// Roots are explicit and nobody writes during a scan, so the verdict is exact: no stack, no register, no orphan that
+// changes.
+//
+// Threads: those records can be played at the same time, each by another thread, which are of different threads, touch
+// no object in common (touched()) and are not to be played alone (is_alone()). What the model knows of all objects is
+// locked; the heap is called without that lock. An object is in by_address_ no longer than it is the program's, so that
+// whoever is given its place next finds it free.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <vector>
 
 #include "alloc/heap.h"
@@ -30,14 +36,22 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
+  static constexpr std::size_t kThreads = 4;
+  static constexpr std::size_t kObjects = 64;
+
   void play(const trace::Record& record);
+
+  // The objects that a record looks at or changes, by number.
+  [[nodiscard]] static std::array<std::size_t, 2> touched(const trace::Record& record) {
+    return {record.object % kObjects, record.other % kObjects};
+  }
+  // Whether it looks at more than these.
+  [[nodiscard]] static bool is_alone(const trace::Record& record);
 
   // A last scan, and the heap's own check of itself.
   void finish();
 
  private:
-  static constexpr std::size_t kObjects = 64;
-  static constexpr std::size_t kThreads = 4;
   static constexpr std::size_t kRoots = 8;
   static constexpr std::size_t kMostBytes = std::size_t{8} << 20;  // of all objects
 
@@ -60,6 +74,9 @@ class Model {
 
   void allocate(const trace::Record& record, std::size_t bytes, std::size_t alignment);
   void resize(const trace::Record& record);
+  [[nodiscard]] bool resize_in_place(Object& object, std::size_t bytes);
+  void set_bytes(Object& object, std::size_t bytes);
+  [[nodiscard]] bool has_room(std::size_t bytes);
   void release(Thread& thread, Object& object);
   void store(const trace::Record& record);
   void annotate(Object& object, std::uint8_t policy);
@@ -83,6 +100,7 @@ class Model {
   std::array<std::uintptr_t, kRoots> roots_{};
   std::array<Thread, kThreads> threads_;
   std::array<Object, kObjects> objects_;
+  std::mutex mutex_;  // by_address_, the bytes of the objects in it, bytes_
   std::map<std::uintptr_t, std::size_t> by_address_;
   std::size_t bytes_ = 0;     // of all objects
   std::size_t reported_ = 0;  // leaks of the last scan, those that are gone since among them

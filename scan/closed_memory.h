@@ -36,4 +36,9 @@ template <typename Visit>
       &visit);
 }
 
+// Whether it is known that nothing was ever written to a range of private anonymous memory, by what any process may ask
+// (mincore): /proc/PID/pagemap and mem are closed to one that has changed its user. Pages that are swapped out look the
+// same as untouched ones, so where the process has any, the answer is no.
+[[nodiscard]] bool is_untouched(AddressRange range) noexcept;
+
 }  // namespace arenascan::scan

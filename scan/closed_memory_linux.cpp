@@ -1,14 +1,28 @@
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
+#include <string_view>
 
 #include "alloc/os.h"
 #include "scan/closed_memory.h"
 
 namespace arenascan::scan {
+namespace {
+
+bool has_swapped() noexcept {
+  constexpr std::string_view kNothing = "\nVmSwap:\t       0 kB\n";
+  std::array<char, 4096> text;
+  const std::ptrdiff_t length = alloc::os_read_file("/proc/thread-self/status", text.data(), text.size());
+  return length < 0 ||
+         std::string_view(text.data(), static_cast<std::size_t>(length)).find(kNothing) == std::string_view::npos;
+}
+
+}  // namespace
 
 bool for_each_closed_piece(AddressRange range, ClosedVisit visit, void* argument) noexcept {
   constexpr std::size_t kOverlapBytes = 16;  // a pointer at no whole word may lie across
@@ -31,6 +45,21 @@ bool for_each_closed_piece(AddressRange range, ClosedVisit visit, void* argument
   }
   close(file);
   return is_read;
+}
+
+bool is_untouched(AddressRange range) noexcept {
+  constexpr std::uintptr_t kMask = alloc::kOsPageBytes - 1;
+  std::array<unsigned char, 4096> resident;
+  const alloc::ErrnoKeeper keeper;
+  const std::uintptr_t end = (range.end + kMask) & ~kMask;
+  for (std::uintptr_t at = range.begin & ~kMask; at < end;) {
+    const std::size_t pages = std::min((end - at) / alloc::kOsPageBytes, resident.size());
+    if (mincore(reinterpret_cast<void*>(at), pages * alloc::kOsPageBytes, resident.data()) != 0) return false;
+    const std::span<const unsigned char> told(resident.data(), pages);
+    if (std::any_of(told.begin(), told.end(), [](unsigned char page) { return (page & 1) != 0; })) return false;
+    at += pages * alloc::kOsPageBytes;
+  }
+  return !has_swapped();
 }
 
 }  // namespace arenascan::scan

@@ -144,6 +144,7 @@ void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
   // have been cut short and cannot be.
   roots_.truncate(before);
   for (const Wanted& part : wanted) {
+    if (part.closed && is_untouched(part.range)) continue;
     if (!part.file || part.kind == RootKind::kGlobals) {
       add(part.range, part.kind, part.closed);
     } else if (part.kind == RootKind::kUser) {

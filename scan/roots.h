@@ -20,8 +20,9 @@
 //
 // Pages that were never touched (or, of files, never written) are left out: they hold no pointer, reading them would
 // cost memory, and reading a file mapping that has been cut short would be fatal. /proc/self/pagemap tells. Where it
-// tells page by page (before Linux 6.7), closed mappings of more than 64 MiB, reserved address space as a rule, are
-// left out.
+// tells page by page (before Linux 6.7), or nothing (a process that has changed its user), closed mappings of more than
+// 64 MiB, reserved address space as a rule, are left out; in the latter case other closed ones too, if mincore says
+// that nothing is there.
 //
 // Two steps: prepare() while the program runs, for what may take the dynamic loader's lock; collect_world_stopped() for
 // the rest, which allocates only tool memory.

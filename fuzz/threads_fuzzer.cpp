@@ -1,0 +1,99 @@
+// Bytes as an allocation trace, as for trace_fuzzer, but each of its threads is one. Records are played in rounds: as
+// many as follow each other without touching an object that another thread of the round touches. So who acts beside
+// whom, and what each does in which order, is the input's choice, the model still knows what has to come out, and only
+// how the steps of a round interleave is the machine's.
+#include <algorithm>
+#include <barrier>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "fuzz/model.h"
+#include "fuzz/records.h"
+
+using namespace arenascan;
+
+namespace {
+
+constexpr std::size_t kThreads = fuzz::Model::kThreads;
+
+// Threads that play what they are given, and wait in between; they live as long as the process.
+class Players {
+ public:
+  Players() {
+    for (std::size_t i = 0; i < kThreads; ++i) std::thread([this, i] { work(i); }).detach();
+  }
+
+  void play(fuzz::Model& model, const std::array<std::vector<trace::Record>, kThreads>& round) {
+    model_ = &model;
+    round_ = &round;
+    begin_.arrive_and_wait();
+    end_.arrive_and_wait();
+  }
+
+ private:
+  void work(std::size_t number) {
+    for (;;) {
+      begin_.arrive_and_wait();
+      for (const trace::Record& record : (*round_)[number]) model_->play(record);
+      end_.arrive_and_wait();
+    }
+  }
+
+  // Written before `begin_`, read after it.
+  fuzz::Model* model_ = nullptr;
+  const std::array<std::vector<trace::Record>, kThreads>* round_ = nullptr;
+  std::barrier<> begin_{kThreads + 1};
+  std::barrier<> end_{kThreads + 1};
+};
+
+class Round {
+ public:
+  explicit Round(fuzz::Model& model) : model_(model) { owners_.fill(kNobody); }
+
+  void add(const trace::Record& record) {
+    const std::size_t thread = record.thread % kThreads;
+    const auto touched = fuzz::Model::touched(record);
+    const auto is_anothers = [&](std::size_t object) {
+      return owners_[object] != kNobody && owners_[object] != thread;
+    };
+    const bool is_alone = fuzz::Model::is_alone(record);
+    if (is_alone || std::any_of(touched.begin(), touched.end(), is_anothers)) play();
+    if (is_alone) return model_.play(record);
+    for (const std::size_t object : touched) owners_[object] = thread;
+    records_[thread].push_back(record);
+  }
+
+  void play() {
+    static Players& players = *new Players;  // outlives the threads
+    const auto has_records = [](const auto& records) { return !records.empty(); };
+    const auto busy = std::count_if(records_.begin(), records_.end(), has_records);
+    if (busy > 1) {
+      players.play(model_, records_);
+    } else {
+      for (const auto& records : records_) {
+        for (const trace::Record& record : records) model_.play(record);
+      }
+    }
+    for (auto& records : records_) records.clear();
+    owners_.fill(kNobody);
+  }
+
+ private:
+  static constexpr std::size_t kNobody = kThreads;
+
+  fuzz::Model& model_;
+  std::array<std::vector<trace::Record>, kThreads> records_;
+  std::array<std::size_t, fuzz::Model::kObjects> owners_{};
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::Model model;
+  Round round(model);
+  fuzz::for_each_record({data, size}, [&round](const trace::Record& record) { round.add(record); });
+  round.play();
+  model.finish();
+  return 0;
+}
