@@ -72,6 +72,20 @@ void Model::finish() {
   scan();
   for (const Object& object : objects_) check_contents(object);
   require(heap_.is_valid());
+  give_all_back();
+}
+
+// A page goes back when its owner has heard of the last free in it: if one went astray, a page stays.
+void Model::give_all_back() {
+  for (Object& object : objects_) release(threads_.back(), object);
+  for (Thread& thread : threads_) end(thread);
+  // The second time for frees that were on their way to an owner before.
+  for (int round = 0; round < 2; ++round) {
+    std::array<alloc::ThreadCache*, kThreads> idle;
+    for (alloc::ThreadCache*& cache : idle) require((cache = heap_.acquire_cache()) != nullptr);
+    for (alloc::ThreadCache* const cache : idle) heap_.release_cache(*cache);
+  }
+  require(heap_.taken_bytes() == 0);
 }
 
 alloc::ThreadCache& Model::cache_of(Thread& thread) {

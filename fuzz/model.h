@@ -1,8 +1,8 @@
 // A private heap that plays a trace, and a model that knows every object and every pointer in it.
 //
 // Held against the model: no overlap, alignment, sizes, contents; at each scan the numbers of objects and bytes seen,
-// reached and leaked, direct and indirect, new and recovered; at the end the heap's own invariants. The first
-// difference aborts.
+// reached and leaked, direct and indirect, new and recovered; at the end the heap's own invariants, and that it gives
+// all memory back. The first difference aborts.
 //
 // Any record can be played: numbers are taken modulo what there is (kObjects, kThreads, kRoots), sizes above a mebibyte
 // and alignments above 64 KiB shrink, and what makes no sense (a release of nothing) is left out. So a trace that a
@@ -48,7 +48,7 @@ class Model {
   // Whether it looks at more than these.
   [[nodiscard]] static bool is_alone(const trace::Record& record);
 
-  // A last scan, and the heap's own check of itself.
+  // A last scan, and the heap's own check of itself; then all is released, and the heap must be empty. Once.
   void finish();
 
  private:
@@ -81,6 +81,7 @@ class Model {
   void store(const trace::Record& record);
   void annotate(Object& object, std::uint8_t policy);
   void end(Thread& thread);
+  void give_all_back();
   void scan();
 
   // The word that a record stores: into its target, or null.
