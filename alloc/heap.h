@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "alloc/atomic.h"
 #include "alloc/layout.h"
 #include "alloc/lock.h"
 #include "alloc/misuse.h"
@@ -209,12 +210,12 @@ class Heap {
   Lock mutex_;
   PageMap map_;
   RunAllocator runs_;
-  std::atomic<std::uint32_t> stamp_{1};
-  std::atomic<std::uint64_t> annotations_{0};
+  Atomic<std::uint32_t> stamp_{1};
+  Atomic<std::uint64_t> annotations_{0};
 
   // Raised under mutex_ before the addresses can be handed out again; read by the scanner. Relaxed: what a program does
   // with their new page comes after the release that publishes it.
-  std::atomic<std::uint64_t> pages_dropped_{0};
+  Atomic<std::uint64_t> pages_dropped_{0};
   std::uint32_t aged_at_ = 0;  // mutex_; stamp of the last walk of age_births_locked()
 
   void* reserved_ = nullptr;

@@ -41,7 +41,7 @@ struct Object {
   }
   [[nodiscard]] Birth birth() const noexcept { return page->birth(index); }
   [[nodiscard]] std::uint8_t state() const noexcept { return page->states()[index].load(std::memory_order_acquire); }
-  [[nodiscard]] std::atomic<std::uint8_t>& mark() const noexcept { return page->marks()[index]; }
+  [[nodiscard]] Atomic<std::uint8_t>& mark() const noexcept { return page->marks()[index]; }
 
   friend bool operator==(const Object& a, const Object& b) noexcept { return a.page == b.page && a.index == b.index; }
 
@@ -145,7 +145,7 @@ class HeapView {
   [[nodiscard]] std::uint32_t stamp() const noexcept { return heap_.stamp(); }
 
  private:
-  static void fetch(const std::atomic<std::uint8_t>* bytes, std::size_t count) noexcept {
+  static void fetch(const Atomic<std::uint8_t>* bytes, std::size_t count) noexcept {
     constexpr std::size_t kLineBytes = 64;
     for (std::size_t at = 0; at < count; at += kLineBytes) __builtin_prefetch(bytes + at);
   }

@@ -33,6 +33,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "alloc/atomic.h"
 #include "alloc/size_class.h"
 
 namespace arenascan::alloc {
@@ -113,15 +114,13 @@ struct PageRemote {
   // it from 0 pushes the page to its owner's pending list; the owner lowers it by the bits it has drained, and the page
   // leaves the list when that makes 0. So a page is pushed once, no free is forgotten, and a page whose `used` is 0 is
   // in no list. Raised with acquire (pairs with the owner's release of next_pending), lowered with acq_rel.
-  std::atomic<std::uint32_t> pending{0};
+  Atomic<std::uint32_t> pending{0};
   Page* next_pending = nullptr;  // written by the pusher, read by whoever empties the list
 
   // Set by other threads (release), taken by the owner (acquire).
-  [[nodiscard]] std::atomic<std::uint64_t>* bits() noexcept {
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1);
-  }
-  [[nodiscard]] const std::atomic<std::uint64_t>* bits() const noexcept {
-    return reinterpret_cast<const std::atomic<std::uint64_t>*>(this + 1);
+  [[nodiscard]] Atomic<std::uint64_t>* bits() noexcept { return reinterpret_cast<Atomic<std::uint64_t>*>(this + 1); }
+  [[nodiscard]] const Atomic<std::uint64_t>* bits() const noexcept {
+    return reinterpret_cast<const Atomic<std::uint64_t>*>(this + 1);
   }
 };
 
@@ -131,13 +130,13 @@ struct alignas(64) Page {
   std::uintptr_t base = 0;
   std::uint64_t reciprocal = 0;  // 0 for a large object: every address has index 0
   std::size_t slot_bytes = 0;
-  std::atomic<std::uint64_t>* records = nullptr;
+  Atomic<std::uint64_t>* records = nullptr;
   PageLocal* local = nullptr;
   PageRemote* remote = nullptr;
 
   // The cache that owns this page. Writer: the owner, or the heap's lock holder while the cache is idle. Readers: all
   // frees, relaxed: a thread that reads its own cache here is the owner, any other value means "not mine".
-  std::atomic<ThreadCache*> owner{nullptr};
+  Atomic<ThreadCache*> owner{nullptr};
 
   std::uint32_t capacity = 0;
   std::uint32_t size_class = kLargeClass;
@@ -151,24 +150,22 @@ struct alignas(64) Page {
 
   // Slots with a policy flag set since the span was set up: lets the scan skip pages without any. Set by whoever sets
   // a flag (relaxed, before the flag's release), cleared at set-up only.
-  std::atomic<bool> annotated{false};
+  Atomic<bool> annotated{false};
 
   Page* next = nullptr;  // partial list of the cache; free list of metadata blocks
   Page* prev = nullptr;
 
   // Exact size of a large object (slacks are too narrow); writer: its allocator and realloc; readers: scanner. Relaxed.
-  std::atomic<std::size_t> large_bytes{0};
+  Atomic<std::size_t> large_bytes{0};
 
-  [[nodiscard]] std::atomic<std::uint8_t>* states() noexcept {
-    return reinterpret_cast<std::atomic<std::uint8_t>*>(this + 1);
-  }
-  [[nodiscard]] const std::atomic<std::uint8_t>* states() const noexcept {
-    return reinterpret_cast<const std::atomic<std::uint8_t>*>(this + 1);
+  [[nodiscard]] Atomic<std::uint8_t>* states() noexcept { return reinterpret_cast<Atomic<std::uint8_t>*>(this + 1); }
+  [[nodiscard]] const Atomic<std::uint8_t>* states() const noexcept {
+    return reinterpret_cast<const Atomic<std::uint8_t>*>(this + 1);
   }
 
   // Colours; scan/color.h says what they mean. Written by the scanner only, with idempotent stores.
-  [[nodiscard]] std::atomic<std::uint8_t>* marks() noexcept { return states() + padded_capacity(); }
-  [[nodiscard]] const std::atomic<std::uint8_t>* marks() const noexcept { return states() + padded_capacity(); }
+  [[nodiscard]] Atomic<std::uint8_t>* marks() noexcept { return states() + padded_capacity(); }
+  [[nodiscard]] const Atomic<std::uint8_t>* marks() const noexcept { return states() + padded_capacity(); }
 
   // States and marks are padded with zeros to whole vectors, so that they can be read 64 at a time; at least one zero
   // follows, so that an address in the unused tail of a span, whose index is `capacity`, holds no object.

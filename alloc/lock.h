@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "alloc/atomic.h"
+
 namespace arenascan::alloc {
 
 class Lock {
@@ -21,7 +23,12 @@ class Lock {
   void lock() noexcept {
     depth() = depth() + 1;
     std::atomic_signal_fence(std::memory_order_seq_cst);
+#if defined(ARENASCAN_INTERLEAVE)
+    interleave();
+    while (!mutex_.try_lock()) interleave(true);
+#else
     mutex_.lock();
+#endif
   }
   bool try_lock() noexcept {
     depth() = depth() + 1;

@@ -72,7 +72,7 @@ void page_set_up(Page& page, unsigned size_class, std::uintptr_t base, std::uint
   }
   auto* arrays = reinterpret_cast<unsigned char*>(&page + 1);
   std::memset(arrays, 0, e.records);  // states and marks
-  page.records = reinterpret_cast<std::atomic<std::uint64_t>*>(arrays + e.records);
+  page.records = reinterpret_cast<Atomic<std::uint64_t>*>(arrays + e.records);
   page.local = new (arrays + e.local) PageLocal{};
   std::memset(page.local->free_bits(), 0xFF, e.words * sizeof(std::uint64_t));
   if (e.capacity % 64 != 0) page.local->free_bits()[e.words - 1] = (std::uint64_t{1} << (e.capacity % 64)) - 1;

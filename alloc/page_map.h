@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "alloc/atomic.h"
 #include "alloc/layout.h"
 
 namespace arenascan::alloc {
@@ -81,7 +82,7 @@ class PageMap {
    private:
     std::uintptr_t begin_;
     std::size_t limit_bytes_;
-    const std::atomic<std::uintptr_t>* entries_;
+    const Atomic<std::uintptr_t>* entries_;
   };
 
   void publish_locked(Page* page) noexcept { fill_locked(*page, PageEntry(page)); }
@@ -99,14 +100,14 @@ class PageMap {
     for (std::size_t i = 0; i < page.page_count; ++i)
       entries_[first + i].store(entry.bits(), std::memory_order_release);
   }
-  static PageEntry load(const std::atomic<std::uintptr_t>* entry) noexcept {
+  static PageEntry load(const Atomic<std::uintptr_t>* entry) noexcept {
     return PageEntry(entry->load(std::memory_order_acquire));
   }
 
   std::uintptr_t begin_ = 0;
   std::size_t page_count_ = 0;
-  std::atomic<std::size_t> limit_bytes_{0};
-  std::atomic<std::uintptr_t>* entries_ = nullptr;
+  Atomic<std::size_t> limit_bytes_{0};
+  Atomic<std::uintptr_t>* entries_ = nullptr;
 };
 
 }  // namespace arenascan::alloc

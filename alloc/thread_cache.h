@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "alloc/atomic.h"
 #include "alloc/layout.h"
 #include "alloc/page.h"
 #include "alloc/stack_cache.h"
@@ -92,8 +93,8 @@ class ThreadCache {
     std::uint64_t bits = 0;  // slots set aside: bit i is the slot at base + i * slot_bytes
     std::uintptr_t base = 0;
     std::size_t slot_bytes = 0;
-    std::atomic<std::uint64_t>* records = nullptr;
-    std::atomic<std::uint8_t>* states = nullptr;
+    Atomic<std::uint64_t>* records = nullptr;
+    Atomic<std::uint8_t>* states = nullptr;
     Page* page = nullptr;     // the current page; null: none
     std::uint32_t first = 0;  // slot that bit 0 stands for
   };
@@ -111,7 +112,7 @@ class ThreadCache {
 
   Cursor cursors_[kClassCount];
   PageList partial_[kClassCount];
-  std::atomic<Page*> pending_{nullptr};
+  Atomic<Page*> pending_{nullptr};
   unsigned fetches_[kClassCount] = {};
 
  public:
