@@ -24,8 +24,8 @@
 // The handler is installed by the first stop(), not before. When the program has since put its own in its place, stop()
 // says so and fails.
 //
-// Threads: one stop at a time; the scanner's lock sees to it. Called by: scanner;
-// intended_signal() by api/.
+// Threads: one stop at a time; the scanner's lock sees to it. Called by: scanner; intended_signal() and
+// learn_processors() by api/.
 #pragma once
 
 #include <cstddef>

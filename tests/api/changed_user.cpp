@@ -26,17 +26,6 @@ bool give_up_user() {
   *g_place = reveal(allocate_hidden());
 }
 
-int scan(std::uint32_t mark, std::uint64_t& leaked) {
-  arena_scan_options options{};
-  options.size = sizeof(options);
-  options.born_since = mark;
-  arena_scan_result result{};
-  result.size = sizeof(result);
-  CHECK(arena_scan_ex(&options, &result) == 0);
-  leaked = result.leaked.objects;
-  return result.incomplete;
-}
-
 }  // namespace
 
 int main() {
@@ -49,15 +38,15 @@ int main() {
   lose_one_and_hold_one();
   scrub_stack();
 
-  std::uint64_t leaked = 0;
-  CHECK(scan(mark, leaked) == ARENA_COMPLETE);
-  CHECK(leaked == 1);
+  CHECK(leaked_since(mark) == 1);
   mprotect(mapping, kBytes, PROT_NONE);
-  CHECK(scan(mark, leaked) == ARENA_INCOMPLETE_CLOSED_MEMORY);
-  CHECK(leaked == 0);
+  arena_scan_result result{};
+  result.size = sizeof(result);
+  CHECK(arena_scan_ex(nullptr, &result) == 0);
+  CHECK(result.incomplete == ARENA_INCOMPLETE_CLOSED_MEMORY);
+  CHECK(result.leaked.objects == 0);
   mprotect(mapping, kBytes, PROT_READ | PROT_WRITE);
-  CHECK(scan(mark, leaked) == ARENA_COMPLETE);
-  CHECK(leaked == 1);
+  CHECK(leaked_since(mark) == 1);
   munmap(reserved, kBytes);
   return finish();
 }
