@@ -40,6 +40,21 @@ FixedText& FixedText::hex(std::uint64_t value) noexcept {
   return text("0x").text({digits + at, sizeof(digits) - at});
 }
 
+FixedText& FixedText::quoted(std::string_view words) noexcept {
+  constexpr char kDigits[] = "0123456789abcdef";
+  text("\"");
+  for (const char& character : words.substr(0, 64)) {
+    const auto code = static_cast<unsigned char>(character);
+    if (code >= 0x20 && code != 0x7f) {
+      text({&character, 1});
+    } else {
+      const char escaped[] = {'\\', 'x', kDigits[code >> 4], kDigits[code & 15]};
+      text({escaped, sizeof(escaped)});
+    }
+  }
+  return text("\"");
+}
+
 void write_line(std::string_view line) noexcept {
   FixedText whole;
   whole.text(line.substr(0, 1023)).text("\n");

@@ -22,7 +22,8 @@ class FixedText {
  public:
   FixedText& text(std::string_view words) noexcept;
   FixedText& decimal(std::uint64_t value) noexcept;
-  FixedText& hex(std::uint64_t value) noexcept;  // with 0x in front
+  FixedText& hex(std::uint64_t value) noexcept;        // with 0x in front
+  FixedText& quoted(std::string_view words) noexcept;  // 64 bytes of it; control characters as \xHH
   FixedText& pointer(const void* value) noexcept { return hex(reinterpret_cast<std::uintptr_t>(value)); }
 
   [[nodiscard]] std::string_view view() const noexcept { return {buffer_, length_}; }

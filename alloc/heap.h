@@ -76,7 +76,7 @@ class Heap {
   // nothing done, where it is not that.
   [[nodiscard, gnu::always_inline]] inline bool release_quickly(ThreadCache& cache, void* object) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(object);
-    Page* const page = map_.find(address);
+    Page* const page = map_.find_quickly(address);
     if (page == nullptr || page->owner.load(std::memory_order_relaxed) != &cache) [[unlikely]]
       return false;
     const std::uint32_t index = page->index_of(address);
@@ -89,7 +89,13 @@ class Heap {
     return true;
   }
 
-  // The same for a thread without a cache.
+  // From now on release_quickly() does nothing, in any thread.
+  void close_quick_release() noexcept {
+    const std::scoped_lock guard(mutex_);
+    map_.close_quick_way_locked();
+  }
+
+  // release() for a thread without a cache.
   void release(void* object) noexcept { release_foreign(locate_live(object)); }
 
   // The two halves of a free in quarantine. hold() makes a live object free for the program and the scanner, while its

@@ -16,6 +16,7 @@ void PageMap::init(std::uintptr_t begin, std::size_t page_count, void* entries) 
   page_count_ = page_count;
   entries_ = static_cast<Atomic<std::uintptr_t>*>(entries);
   limit_bytes_.store(0, std::memory_order_release);
+  quick_limit_bytes_.store(0, std::memory_order_release);
 }
 
 bool PageMap::grow_slow_locked(std::size_t page_count) noexcept {
@@ -23,6 +24,7 @@ bool PageMap::grow_slow_locked(std::size_t page_count) noexcept {
   const std::size_t want = std::min(page_count_, (page_count + kStepEntries - 1) / kStepEntries * kStepEntries);
   if (!os_commit(entries_ + have, (want - have) * sizeof(Atomic<std::uintptr_t>))) return false;
   limit_bytes_.store(want * kPageBytes, std::memory_order_release);
+  if (is_quick_way_open_) quick_limit_bytes_.store(want * kPageBytes, std::memory_order_release);
   return true;
 }
 

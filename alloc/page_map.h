@@ -12,7 +12,7 @@
 //
 // Threads: entries are written under the heap's lock, with release, after the Page they name is complete; they are read
 // without a lock, with acquire, by frees and by the scanner. An entry goes back to null before its Page is reused.
-// limit_bytes_ is raised under the lock, with release after the entries below it are accessible, and read with acquire.
+// The limits are raised under the lock, with release after the entries below are accessible, and read with acquire.
 //
 // Called by: heap (publish, clear), free paths and heap_view (find).
 #pragma once
@@ -68,6 +68,19 @@ class PageMap {
 
   [[nodiscard]] Page* at(std::size_t page_index) const noexcept { return load(entries_ + page_index).page(); }
 
+  // The same for the quick way of freeing; null for all once close_quick_way() was called. Whether another thread sees
+  // that a moment earlier or later makes no difference to what it may do.
+  [[nodiscard]] Page* find_quickly(std::uintptr_t address) const noexcept {
+    const std::uintptr_t offset = address - begin_;
+    if (offset >= quick_limit_bytes_.load(std::memory_order_acquire)) [[unlikely]]
+      return nullptr;
+    return load(entries_ + (offset >> kPageShift)).page();
+  }
+  void close_quick_way_locked() noexcept {
+    is_quick_way_open_ = false;
+    quick_limit_bytes_.store(0, std::memory_order_relaxed);
+  }
+
   // For many addresses: what find() would load each time, loaded once. It does not see the map grow.
   class Reader {
    public:
@@ -107,6 +120,8 @@ class PageMap {
   std::uintptr_t begin_ = 0;
   std::size_t page_count_ = 0;
   Atomic<std::size_t> limit_bytes_{0};
+  Atomic<std::size_t> quick_limit_bytes_{0};  // the same, or 0
+  bool is_quick_way_open_ = true;             // the heap's lock
   Atomic<std::uintptr_t>* entries_ = nullptr;
 };
 

@@ -8,6 +8,7 @@
 
 #include "alloc/options.h"
 #include "api/guard.h"
+#include "api/hooks.h"
 #include "api/long_use.h"
 
 namespace arenascan::api {
@@ -113,12 +114,20 @@ Allocation allocate_from_shared(std::size_t bytes, std::size_t alignment, Origin
   return heap.allocate_slow(*g_shared_cache, bytes, alignment, birth, flags_of(t_thread, origin));
 }
 
-Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
+Allocation allocate_untold(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
   const LongUse use;
   if (!use) return allocate_from_shared(bytes, alignment, origin);
   alloc::Heap& heap = g_process.value.heap;
   const alloc::Birth birth = heap.birth(capture(&use->stacks, bytes, origin));
   return heap.allocate_slow(*use, bytes, alignment, birth, flags_of(t_thread, origin));
+}
+
+Allocation allocate_any(std::size_t bytes, std::size_t alignment, Origin origin) noexcept {
+  if (bytes > process().max_allocation_bytes) [[unlikely]]
+    return {};
+  const Allocation got = allocate_untold(bytes, alignment, origin);
+  if (got.object != nullptr) tell_allocated(got.object, bytes);
+  return got;
 }
 
 }  // namespace
@@ -131,6 +140,10 @@ void* take_between_samples(alloc::ThreadCache& cache, std::size_t bytes, unsigne
   return object;
 }
 
+void tell_no_memory(std::size_t bytes) noexcept {
+  if (const auto told = process().on_no_memory) told(bytes);
+}
+
 void lock_shared_cache() noexcept { g_shared_lock.lock(); }
 void unlock_shared_cache() noexcept { g_shared_lock.unlock(); }
 
@@ -139,6 +152,7 @@ void* long_way::allocate(std::size_t bytes, Origin origin) noexcept {
 }
 
 void long_way::release(void* object, std::uint8_t family) noexcept {
+  tell_freed(object);
   const LongUse use;
   alloc::Heap& heap = g_process.value.heap;
   alloc::ThreadCache* const cache = use ? &*use : nullptr;
@@ -181,7 +195,11 @@ void* reallocate(void* object, std::size_t bytes, Origin origin) noexcept {
     const LongUse use;
     stack = capture(use ? &use->stacks : nullptr, bytes, origin);
   }
-  if (heap.resize_in_place(object, bytes, stack)) return object;
+  if (heap.resize_in_place(object, bytes, stack)) {
+    tell_freed(object);
+    tell_allocated(object, bytes);
+    return object;
+  }
   const std::size_t old_bytes = heap.requested_bytes(object);
   void* const moved = allocate(bytes, origin);
   if (moved == nullptr) return nullptr;

@@ -37,6 +37,9 @@ void* allocate_zeroed(std::size_t bytes, Origin origin) noexcept;
 // As realloc for a live object and a size above 0; null leaves the object as it was.
 void* reallocate(void* object, std::size_t bytes, Origin origin) noexcept;
 
+// To be called before an allocation of `bytes` fails.
+[[gnu::cold, gnu::noinline]] void tell_no_memory(std::size_t bytes) noexcept;
+
 // Around a fork: no thread is allocating from the cache that threads without one share.
 void lock_shared_cache() noexcept;
 void unlock_shared_cache() noexcept;
@@ -71,12 +74,13 @@ void* take_between_samples(alloc::ThreadCache& cache, std::size_t bytes, unsigne
                                                   const Origin& origin) noexcept {
   const Process& process = g_process.value;
   alloc::StackId stack = alloc::kNoStack;
-  if (process.stacks_of == StacksOf::kAll) [[likely]] {
+  const ShortWay way = process.short_way.load(std::memory_order_relaxed);
+  if (way == ShortWay::kAllStacks) [[likely]] {
     stack = cache.stacks.find(origin);
     if (stack == alloc::kNoStack) [[unlikely]]
       return nullptr;
-  } else if (process.stacks_of != StacksOf::kNone) {
-    return process.stacks_of == StacksOf::kSample ? take_between_samples(cache, bytes, size_class) : nullptr;
+  } else if (way != ShortWay::kNoStacks) {
+    return way == ShortWay::kSample ? take_between_samples(cache, bytes, size_class) : nullptr;
   }
   return cache.take(size_class, bytes, process.heap.birth(stack));
 }

@@ -6,18 +6,18 @@
 #include <utility>
 
 #include "api/process.h"
-#include "api/report/text.h"
 
 namespace arenascan::api {
 namespace {
 
 constinit std::mutex g_mutex;
-bool g_has_verdict = false;                                         // g_mutex
+bool g_has_verdict = false;  // g_mutex
+constinit Immortal<report::Suppressions> g_suppressions;
 alignas(scan::Verdict) std::byte g_storage[sizeof(scan::Verdict)];  // g_mutex; never destroyed
 
 }  // namespace
 
-void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* argument) noexcept {
+void scan_process(const scan::ScanSettings& wanted, VerdictVisit visit, void* argument) noexcept {
   const int saved_errno = errno;
   scan::Verdict verdict;
   if (t_thread.scanning) {  // from the progress callback
@@ -27,7 +27,17 @@ void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* 
     return;
   }
   t_thread.scanning = true;
-  process_scanner().scan(settings, verdict);
+  {
+    scan::ScanSettings settings = wanted;
+    report::Suppressions::Search search(process_suppressions(), process().tables.stacks);
+    if (!process_suppressions().empty()) {
+      settings.suppress_argument = &search;
+      settings.is_suppressed = [](alloc::StackId stack, void* asked) {
+        return static_cast<report::Suppressions::Search*>(asked)->covers(stack);
+      };
+    }
+    process_scanner().scan(settings, verdict);
+  }
   t_thread.scanning = false;
   visit(verdict, argument);
   {
@@ -42,11 +52,14 @@ void scan_process(const scan::ScanSettings& settings, VerdictVisit visit, void* 
   errno = saved_errno;
 }
 
-int report_last_scan(int fd) noexcept {
+int report_last_scan(int fd, const report::TextSettings& settings) noexcept {
   const std::scoped_lock guard(g_mutex);
   if (!g_has_verdict) return ENOENT;
-  return report::write_text_report(fd, *reinterpret_cast<scan::Verdict*>(g_storage), process().tables.stacks);
+  return report::write_text_report(fd, *reinterpret_cast<scan::Verdict*>(g_storage), process().tables.stacks,
+                                   process_suppressions(), settings);
 }
+
+report::Suppressions& process_suppressions() noexcept { return g_suppressions.value; }
 
 void lock_last_report() noexcept { g_mutex.lock(); }
 void unlock_last_report() noexcept { g_mutex.unlock(); }

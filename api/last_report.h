@@ -1,9 +1,11 @@
-// Scanning the process, and keeping the verdict for a report.
+// Scanning the process, with its suppressions, and keeping the verdict for a report.
 //
 // Threads: any, concurrently; scans run one after the other (Scanner), reports wait for a verdict to be put in place.
 // A fork handler holds lock() so that the child finds the verdict whole.
 #pragma once
 
+#include "api/report/suppressions.h"
+#include "api/report/text.h"
 #include "scan/scanner.h"
 
 namespace arenascan::api {
@@ -22,7 +24,10 @@ void scan_process(const scan::ScanSettings& settings, Visit&& visit) noexcept {
 }
 
 // Writes the last verdict as text. Returns 0 or an errno value: ENOENT when there was no scan yet.
-int report_last_scan(int fd) noexcept;
+int report_last_scan(int fd, const report::TextSettings& settings = {}) noexcept;
+
+// Added to when the process begins.
+report::Suppressions& process_suppressions() noexcept;
 
 void lock_last_report() noexcept;
 void unlock_last_report() noexcept;

@@ -7,32 +7,23 @@
 // them free and everything they guard whole. Caches of threads that do not exist in the child are left as they are:
 // what they own stays valid, can be freed and is scanned, but nothing more is taken from their pages.
 //
-// End: the destructor scans while everything is still in place, then registers the report with the C library, which
-// runs handlers registered during exit after all destructors. So no other destructor is cut off; buffered output is
-// flushed before the process leaves with the option's exit code.
-#include <fcntl.h>
+// End: the scan at exit (exit_scan.h).
 #include <pthread.h>
-#include <stdio.h>
-#include <unistd.h>
-
-#include <cerrno>
 
 #include "alloc/check.h"
 #include "alloc/options.h"
 #include "alloc/os.h"
 #include "api/allocate.h"
+#include "api/exit_scan.h"
+#include "api/face.h"
 #include "api/guard.h"
 #include "api/last_report.h"
-#include "api/main_end.h"
 #include "api/process.h"
 #include "scan/world.h"
 
 using namespace arenascan;
 
 const char api::kLifecycle = 0;
-
-// The C library's registration of exit handlers; unlike atexit it can be told that no module owns the handler.
-extern "C" int __cxa_atexit(void (*handler)(void*), void* argument, void* module);  // NOLINT(*reserved-identifier)
 
 namespace {
 
@@ -74,32 +65,10 @@ void after_fork_in_child() noexcept {
   api::process_scanner().unlock();
 }
 
-int open_report() noexcept {
-  const std::string_view path = alloc::options().log_path.view();
-  if (path.empty()) return STDERR_FILENO;
-  alloc::FixedText name;
-  name.text(path).text(".").decimal(static_cast<std::uint64_t>(alloc::os_process_id())).text({"\0", 1});
-  const int fd = open(name.view().data(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd >= 0) return fd;
-  alloc::FixedText complaint;
-  complaint.text("arenascan: cannot write the report to ").text(name.view()).text("; it goes to standard error");
-  alloc::write_line(complaint.view());
-  return STDERR_FILENO;
-}
-
-bool g_found_leaks = false;  // by the scan at exit; one thread exits
-
-void report_and_leave(void*) noexcept {
-  api::report_last_scan(open_report());
-  const unsigned exitcode = alloc::options().exitcode;
-  if (!g_found_leaks || exitcode == 0) return;
-  fflush(nullptr);
-  _exit(static_cast<int>(exitcode));
-}
-
 [[gnu::constructor(101)]] void begin() noexcept {
   api::process().id = alloc::os_process_id();
   scan::World::learn_processors();
+  api::face::begin();
   pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
@@ -112,23 +81,14 @@ void tell_stack_counts() noexcept {
   line.text("arenascan: stacks: ").decimal(counts.hits.load(std::memory_order_relaxed)).text(" known, ");
   line.decimal(counts.walks.load(std::memory_order_relaxed)).text(" walked; of ").decimal(checked);
   line.text(" walked again ").decimal(counts.wrong.load(std::memory_order_relaxed)).text(" were wrong\n");
-  const int fd = open_report();
+  const int fd = api::open_report();
   alloc::os_write_all(fd, line.view().data(), line.view().size());
-  if (fd != STDERR_FILENO) close(fd);
+  api::close_report(fd);
 }
 
 [[gnu::destructor(101)]] void end() noexcept {
   tell_stack_counts();
-  if (!alloc::options().at_exit) return;
-  bool incomplete = false;
-  scan::ScanSettings settings = api::scan_settings();
-  settings.mark.live_stack = api::live_stack_after_main();
-  settings.mark.concurrent = false;  // nobody waits any more for what other threads still do
-  api::scan_process(settings, [&](const scan::Verdict& verdict) {
-    g_found_leaks = verdict.direct.objects + verdict.indirect.objects != 0;
-    incomplete = verdict.incomplete != scan::Incomplete::kNo;
-  });
-  if (g_found_leaks || incomplete) __cxa_atexit(report_and_leave, nullptr, nullptr);
+  if (api::face::scans_at_exit()) api::scan_at_exit();
 }
 
 }  // namespace

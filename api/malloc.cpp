@@ -13,9 +13,11 @@ using arenascan::api::Origin;
 
 namespace {
 
-void* or_enomem(void* object) noexcept {
-  if (object == nullptr) [[unlikely]]
+void* or_enomem(void* object, std::size_t bytes) noexcept {
+  if (object == nullptr) [[unlikely]] {
+    arenascan::api::tell_no_memory(bytes);
     errno = ENOMEM;
+  }
   return object;
 }
 
@@ -24,16 +26,16 @@ bool product_overflows(std::size_t count, std::size_t size, std::size_t& bytes) 
 }
 
 [[gnu::noinline]] void* allocate_or_enomem(std::size_t bytes, const Origin origin) noexcept {
-  return or_enomem(arenascan::api::long_way::allocate(bytes, origin));
+  return or_enomem(arenascan::api::long_way::allocate(bytes, origin), bytes);
 }
 
 [[gnu::noinline]] void* resize(void* object, std::size_t bytes, Origin origin) noexcept {
-  if (object == nullptr) return or_enomem(arenascan::api::allocate(bytes, origin));
+  if (object == nullptr) return or_enomem(arenascan::api::allocate(bytes, origin), bytes);
   if (bytes == 0) {  // as the C library does
     arenascan::api::release(object);
     return nullptr;
   }
-  return or_enomem(arenascan::api::reallocate(object, bytes, origin));
+  return or_enomem(arenascan::api::reallocate(object, bytes, origin), bytes);
 }
 
 }  // namespace
@@ -49,8 +51,8 @@ void* malloc(std::size_t size) noexcept {
 
 void* calloc(std::size_t count, std::size_t size) noexcept {
   std::size_t bytes;
-  if (product_overflows(count, size, bytes)) return or_enomem(nullptr);
-  return or_enomem(arenascan::api::allocate_zeroed(bytes, ARENA_ORIGIN(arenascan::alloc::this_code())));
+  if (product_overflows(count, size, bytes)) return or_enomem(nullptr, SIZE_MAX);
+  return or_enomem(arenascan::api::allocate_zeroed(bytes, ARENA_ORIGIN(arenascan::alloc::this_code())), bytes);
 }
 
 void* realloc(void* object, std::size_t size) noexcept {
@@ -59,7 +61,7 @@ void* realloc(void* object, std::size_t size) noexcept {
 
 void* reallocarray(void* object, std::size_t count, std::size_t size) noexcept {
   std::size_t bytes;
-  if (product_overflows(count, size, bytes)) return or_enomem(nullptr);
+  if (product_overflows(count, size, bytes)) return or_enomem(nullptr, SIZE_MAX);
   return resize(object, bytes, ARENA_ORIGIN(arenascan::alloc::this_code()));
 }
 
@@ -78,7 +80,8 @@ void* memalign(std::size_t alignment, std::size_t size) noexcept {
     return nullptr;
   }
   return or_enomem(
-      arenascan::api::allocate_aligned(size, std::bit_ceil(alignment), ARENA_ORIGIN(arenascan::alloc::this_code())));
+      arenascan::api::allocate_aligned(size, std::bit_ceil(alignment), ARENA_ORIGIN(arenascan::alloc::this_code())),
+      size);
 }
 
 void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
@@ -86,28 +89,34 @@ void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
     errno = EINVAL;
     return nullptr;
   }
-  return or_enomem(arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(arenascan::alloc::this_code())));
+  return or_enomem(arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(arenascan::alloc::this_code())),
+                   size);
 }
 
 int posix_memalign(void** object, std::size_t alignment, std::size_t size) noexcept {
   if (!std::has_single_bit(alignment) || alignment % sizeof(void*) != 0) return EINVAL;
   void* const got = arenascan::api::allocate_aligned(size, alignment, ARENA_ORIGIN(arenascan::alloc::this_code()));
-  if (got == nullptr) return ENOMEM;
+  if (got == nullptr) {
+    arenascan::api::tell_no_memory(size);
+    return ENOMEM;
+  }
   *object = got;
   return 0;
 }
 
 void* valloc(std::size_t size) noexcept {
   return or_enomem(arenascan::api::allocate_aligned(size, arenascan::alloc::kOsPageBytes,
-                                                    ARENA_ORIGIN(arenascan::alloc::this_code())));
+                                                    ARENA_ORIGIN(arenascan::alloc::this_code())),
+                   size);
 }
 
 void* pvalloc(std::size_t size) noexcept {
   constexpr std::size_t kPage = arenascan::alloc::kOsPageBytes;
   std::size_t bytes;
-  if (__builtin_add_overflow(size, kPage - 1, &bytes)) return or_enomem(nullptr);
+  if (__builtin_add_overflow(size, kPage - 1, &bytes)) return or_enomem(nullptr, SIZE_MAX);
   return or_enomem(
-      arenascan::api::allocate_aligned(bytes & ~(kPage - 1), kPage, ARENA_ORIGIN(arenascan::alloc::this_code())));
+      arenascan::api::allocate_aligned(bytes & ~(kPage - 1), kPage, ARENA_ORIGIN(arenascan::alloc::this_code())),
+      bytes);
 }
 
 // Exactly what was asked for: the scan reads no further, so a pointer that the program kept beyond would not count.

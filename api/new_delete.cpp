@@ -76,7 +76,10 @@ bool aligned_delete_array_is_ours() noexcept {
     if (object != nullptr) [[likely]]
       return object;
     const std::new_handler handler = std::get_new_handler();
-    if (handler == nullptr) throw std::bad_alloc();
+    if (handler == nullptr) {
+      arenascan::api::tell_no_memory(bytes);
+      throw std::bad_alloc();
+    }
     handler();
   }
 }

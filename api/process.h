@@ -23,11 +23,19 @@ namespace arenascan::api {
 // Which allocations get a call stack.
 enum class StacksOf : std::uint8_t { kNone, kAll, kSample, kAllRechecked };
 
+// What the short way of allocating (allocate.h) does about it; or there is none.
+enum class ShortWay : std::uint8_t { kNoStacks, kAllStacks, kSample, kClosed };
+
 struct Process {
   alloc::Heap heap;
   alloc::StackTables tables;
   StacksOf stacks_of = StacksOf::kNone;  // constant after the set-up
+  // Writers: the set-up, and whoever installs the first hook (hooks.h). Readers: any thread; relaxed, for it guards
+  // nothing: an allocation that is under way is not told.
+  std::atomic<ShortWay> short_way{ShortWay::kNoStacks};
   bool is_guarded = false;  // some option of guard.h is on: every call takes the long way; constant likewise
+  std::size_t max_allocation_bytes = SIZE_MAX;        // constant likewise
+  void (*on_no_memory)(std::size_t bytes) = nullptr;  // the face's; told before an allocation fails; constant likewise
   scan::ThreadRegistry threads;
   scan::UserRoots roots;
   int id = 0;                          // 0: not known yet; written before main and in the child of a fork

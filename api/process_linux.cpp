@@ -12,6 +12,7 @@
 #include "alloc/meta_alloc.h"
 #include "alloc/options.h"
 #include "alloc/os.h"
+#include "api/face.h"
 #include "api/long_use.h"
 
 namespace arenascan::api {
@@ -52,6 +53,16 @@ void end_thread(void* cache) noexcept {
   g_process.value.heap.release_cache(*static_cast<alloc::ThreadCache*>(cache));
 }
 
+ShortWay short_way_for(StacksOf stacks) noexcept {
+  switch (stacks) {
+    case StacksOf::kNone: return ShortWay::kNoStacks;
+    case StacksOf::kAll: return ShortWay::kAllStacks;
+    case StacksOf::kSample: return ShortWay::kSample;
+    case StacksOf::kAllRechecked: break;
+  }
+  return ShortWay::kClosed;
+}
+
 bool init_tables(alloc::StackTables& tables) noexcept {
   return tables.stacks.init(kTableBytes) && tables.trails.init(kTableBytes);
 }
@@ -65,7 +76,7 @@ bool init_tables(alloc::StackTables& tables) noexcept {
     return;
   }
   g_set_up_by = alloc::thread_name();
-  alloc::load_options();
+  alloc::load_options(face::load_options);
   const alloc::Options& options = alloc::options();
   Process& process = g_process.value;
   const alloc::RunAllocator::Settings runs{std::uint64_t{options.decay_ms} * 1'000'000, options.huge_pages};
@@ -81,7 +92,9 @@ bool init_tables(alloc::StackTables& tables) noexcept {
       alloc::write_line("arenascan: no address space could be reserved for call stacks; reports will have none");
     }
   }
+  process.short_way.store(short_way_for(process.stacks_of), std::memory_order_relaxed);
   process.is_guarded = options.check_mismatch || options.zero_on_free || options.quarantine_mib != 0;
+  if (options.max_allocation_mib != 0) process.max_allocation_bytes = std::size_t{options.max_allocation_mib} << 20;
   alloc::set_misuse_stack_table(&process.tables.stacks);
   ARENA_CHECK(pthread_key_create(&g_cache_key, end_thread) == 0);
   g_set_up.store(SetUp::kDone, std::memory_order_release);
@@ -165,6 +178,7 @@ scan::ScanSettings scan_settings() noexcept {
   settings.mark.lanes = options.markers;
   settings.mark.pause_ns = std::uint64_t{options.pause_budget_us} * 1'000;
   settings.second_look_ns = std::uint64_t{options.second_look_ms} * 1'000'000;
+  settings.list_objects = options.report_objects;
   return settings;
 }
 

@@ -26,6 +26,7 @@ void fill_result(const scan::Verdict& verdict, arena_scan_result& result) noexce
   result.reached = to_public(verdict.reached);
   result.orphans = to_public(verdict.orphans);
   result.changed = to_public(verdict.changed);
+  result.suppressed = to_public(verdict.suppressed);
   result.leaked = {verdict.direct.objects + verdict.indirect.objects, verdict.direct.bytes + verdict.indirect.bytes};
   result.direct = to_public(verdict.direct);
   result.indirect = to_public(verdict.indirect);

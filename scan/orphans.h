@@ -45,6 +45,8 @@ struct Orphan {
   bool fresh_look = false;  // that look was the first, in this scan
   bool changed = false;     // two looks differed
   bool reported = false;    // was a leak in an earlier scan
+  bool at_rest = false;     // suppressions were asked when nothing had reached it
+  bool suppressed = false;  // and one matches
 
   // Whether the slot still holds the object. State before birth: the acquire of a new tenant's state shows its birth
   // too.

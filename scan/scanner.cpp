@@ -97,6 +97,7 @@ bool Scanner::describe(std::uintptr_t word, Description& known) noexcept {
   for (const Orphan& orphan : orphans_) {
     if (!(orphan.object == object) || orphan.birth != birth) continue;
     known.standing = orphan.reported  ? Standing::kLeaked
+                     : orphan.at_rest ? Standing::kSuppressed
                      : orphan.changed ? Standing::kChanged
                                       : Standing::kHeldByChanged;
     known.is_hashed = orphan.hashed;
@@ -132,6 +133,7 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   const std::uint64_t classify_began = os_monotonic_ns();
   if (problem == Incomplete::kNo) problem = look_phase(settings);
   if (problem == Incomplete::kNo) problem = hold_phase(settings, verdict);
+  if (problem == Incomplete::kNo) problem = suppress_phase(settings, verdict);
   if (problem == Incomplete::kNo) problem = classify_phase(settings, verdict);
   verdict.classify_ns = os_monotonic_ns() - classify_began;
   verdict.total_ns = os_monotonic_ns() - began;
@@ -141,6 +143,7 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
   // A verdict that is not whole claims nothing.
   verdict.direct = verdict.indirect = verdict.fresh = verdict.recovered = Count{};
   verdict.leaks.clear();
+  verdict.objects.clear();
 }
 
 Incomplete Scanner::mark_phase(const ScanSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
@@ -192,20 +195,36 @@ Incomplete Scanner::hold_phase(const ScanSettings& settings, Verdict& verdict) n
   return cycle_.mark_held(settings.mark, orphans_, changed, verdict);
 }
 
+// What is suppressed is a root for what it holds, so that nothing of a known leak is left to report.
+Incomplete Scanner::suppress_phase(const ScanSettings& settings, Verdict& verdict) noexcept {
+  bool has_any = false;
+  for (Orphan& orphan : orphans_) {
+    orphan.at_rest = settings.is_suppressed != nullptr && is_white(orphan);
+    orphan.suppressed = orphan.at_rest && settings.is_suppressed(orphan.birth.stack, settings.suppress_argument);
+    has_any = has_any || orphan.suppressed;
+  }
+  if (!has_any) return Incomplete::kNo;
+  return cycle_.mark_held(
+      settings.mark, orphans_, [](const Orphan& orphan) { return orphan.suppressed; }, verdict);
+}
+
 Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept {
   OrphanList at_rest;
   MetaVector<std::uint8_t> direct;
   GroupBuilder leaks;
   GroupBuilder changed;
+  GroupBuilder suppressed;
   bool fits = true;
   for (const Orphan& orphan : orphans_) {
     if (is_white(orphan)) {
       fits = fits && at_rest.push_back(orphan);
       continue;
     }
-    ++verdict.changed.objects;
-    verdict.changed.bytes += orphan.bytes;
-    fits = fits && changed.add(orphan, orphan.changed);
+    Count& count = orphan.at_rest ? verdict.suppressed : verdict.changed;
+    ++count.objects;
+    count.bytes += orphan.bytes;
+    if (!orphan.at_rest) fits = fits && changed.add(orphan, orphan.changed);
+    if (orphan.suppressed) fits = fits && suppressed.add(orphan, true);
   }
   OrphanGraph graph;
   if (!fits || !graph.build(heap_, cycle_.marker(), at_rest) || !find_direct(graph, direct))
@@ -222,10 +241,16 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
       ++verdict.fresh.objects;
       verdict.fresh.bytes += orphan.bytes;
     }
-    if (!leaks.add(orphan, direct[i] != 0)) return Incomplete::kNoMemory;
+    const bool is_direct = direct[i] != 0;
+    fits = leaks.add(orphan, is_direct);
+    if (fits && settings.list_objects) {
+      fits = verdict.objects.push_back({orphan.birth.stack, is_direct, orphan.address, orphan.bytes});
+    }
+    if (!fits) return Incomplete::kNoMemory;
   }
   verdict.leaks = leaks.finish();
   verdict.changed_groups = changed.finish();
+  verdict.suppressed_groups = suppressed.finish();
   for (Orphan& orphan : orphans_) {
     orphan.reported = is_white(orphan);
   }

@@ -3,7 +3,8 @@
 //   mark       what was out of reach at one instant (mark_cycle.h)   -- one or two pauses --
 //   looks      checksums: against the last scan's, or a second look
 //   hold       what changed orphans point to is reached, too          -- a short pause, when there are any --
-//   classify   direct and indirect, groups
+//   suppress   leaks that the user knows of count as held, with what they hold   -- a short pause, when there are any
+//   -- classify   direct and indirect, groups
 //
 // All of it runs on a stack of the scanner's own, so that nothing it handles (addresses of objects, of pages) is left
 // behind on the caller's stack, where the next scan, or a forked child's, would take it for pointers.
@@ -36,11 +37,24 @@ struct ScanSettings {
   std::uint64_t second_look_ns = 0;
   std::uint32_t born_since = 0;  // only objects with this birth stamp or a later one count as leaks; 0: all, and so
                                  // does one that lies Birth::kOldestAge or more back
+  // Whether leaks that were allocated there are not to be reported. Asked beside the program, on the scanner's stack.
+  // Null: all are.
+  bool (*is_suppressed)(alloc::StackId stack, void* argument) = nullptr;
+  void* suppress_argument = nullptr;
+  bool list_objects = false;  // Verdict::objects
 };
 
 // One object, and what the last scan made of it.
 struct Description {
-  enum class Standing : std::uint8_t { kNeverScanned, kBornLater, kReached, kHeldByChanged, kChanged, kLeaked };
+  enum class Standing : std::uint8_t {
+    kNeverScanned,
+    kBornLater,
+    kReached,
+    kHeldByChanged,
+    kChanged,
+    kSuppressed,
+    kLeaked
+  };
   std::uintptr_t address = 0;
   std::uint64_t bytes = 0;
   std::uint64_t slot_bytes = 0;
@@ -89,6 +103,7 @@ class Scanner {
                         Verdict& verdict) noexcept;
   Incomplete look_phase(const ScanSettings& settings) noexcept;
   Incomplete hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
+  Incomplete suppress_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   Incomplete classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   [[nodiscard]] bool is_white(const Orphan& orphan) const noexcept {
     return cycle_.marker().epoch().is_white(orphan.object.mark().load(std::memory_order_relaxed));

@@ -46,6 +46,14 @@ struct Group {
   std::uintptr_t example = 0;  // address of one of them
 };
 
+// One leaked object; for reports that list them.
+struct LeakedObject {
+  alloc::StackId stack = alloc::kNoStack;
+  bool direct = true;
+  std::uintptr_t address = 0;
+  std::uint64_t bytes = 0;
+};
+
 struct Count {
   std::uint64_t objects = 0;
   std::uint64_t bytes = 0;
@@ -55,11 +63,12 @@ struct Verdict {
   Incomplete incomplete = Incomplete::kNo;
   int incomplete_thread = 0;
 
-  Count seen;     // allocated when the world stood still
-  Count reached;  // of them, reached from the roots; by a concurrent mark, at some time during the mark
-  Count orphans;  // not reached
-  Count changed;  // orphans that somebody still writes to, and what they hold
-  Count direct;   // leaks, split
+  Count seen;        // allocated when the world stood still
+  Count reached;     // of them, reached from the roots; by a concurrent mark, at some time during the mark
+  Count orphans;     // not reached
+  Count changed;     // orphans that somebody still writes to, and what they hold
+  Count suppressed;  // leaks that are not to be reported, and what they hold
+  Count direct;      // leaks, split
   Count indirect;
   Count fresh;      // leaks that the scan before did not know
   Count recovered;  // leaks of the scan before that are none: freed, or reached again
@@ -80,6 +89,8 @@ struct Verdict {
 
   alloc::MetaVector<Group> leaks;
   alloc::MetaVector<Group> changed_groups;
+  alloc::MetaVector<Group> suppressed_groups;  // without what they hold
+  alloc::MetaVector<LeakedObject> objects;     // in the order of addresses; if asked for
 };
 
 }  // namespace arenascan::scan

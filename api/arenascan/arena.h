@@ -74,12 +74,13 @@ struct arena_scan_result {
   int incomplete_thread;      /* kernel thread id */
   const char* incomplete_why; /* a static text; empty when complete */
 
-  struct arena_count seen;    /* allocated */
-  struct arena_count reached; /* from the roots; by a concurrent mark, at some time during the mark */
-  struct arena_count orphans; /* not reached */
-  struct arena_count changed; /* orphans still written to, and what they hold: not leaks */
-  struct arena_count leaked;  /* direct and indirect */
-  struct arena_count direct;  /* no other leaked object points to them */
+  struct arena_count seen;       /* allocated */
+  struct arena_count reached;    /* from the roots; by a concurrent mark, at some time during the mark */
+  struct arena_count orphans;    /* not reached */
+  struct arena_count changed;    /* orphans still written to, and what they hold: not leaks */
+  struct arena_count suppressed; /* leaks that a suppression covers, and what they hold */
+  struct arena_count leaked;     /* direct and indirect */
+  struct arena_count direct;     /* no other leaked object points to them */
   struct arena_count indirect;
   struct arena_count fresh;     /* leaks that the scan before did not know */
   struct arena_count recovered; /* leaks of the scan before that are none now: freed, or reached again: by a pointer

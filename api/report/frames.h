@@ -4,17 +4,16 @@
 //       #1 0x55db9e0d16ef in leak() FILE:LINE:COL
 //
 // Addresses are those of the call (return address less one); an inlined function has a line of its own with the address
-// of the one it is inlined in.
+// of the one it is inlined in. Paths are printed without what option strip_path_prefix says.
 //
 // Threads: one at a time. Called by: text, object.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 #include "alloc/stack_table.h"
-#include "api/report/modules.h"
-#include "api/report/symbolizer.h"
+#include "api/report/resolver.h"
 #include "api/report/writer.h"
 
 namespace arenascan::api::report {
@@ -22,26 +21,22 @@ namespace arenascan::api::report {
 class Frames {
  public:
   // Takes stock of what is loaded.
-  Frames(Writer& out, const alloc::StackTable& stacks) noexcept : out_(out), stacks_(stacks) { modules_.refresh(); }
+  Frames(Writer& out, const alloc::StackTable& stacks) noexcept : out_(out), stacks_(stacks) {}
 
-  // Its frames, and an empty line.
-  void write_stack(alloc::StackId stack) noexcept;
+  // Its frames, the first `most` of the stack's, and an empty line.
+  void write_stack(alloc::StackId stack, std::size_t most = SIZE_MAX) noexcept;
 
   // "NAME (MODULE+0xOFFSET)" for the address of a variable, as far as anything is known of it.
   void write_variable(std::uintptr_t address) noexcept;
 
  private:
-  void write_frames(std::uintptr_t address) noexcept;
-  void write_frame(const SourceFrame& frame) noexcept;
-  void write_place() noexcept;
+  void write_frame(const ResolvedFrame& frame) noexcept;
+  void write_place(const Modules::Place& place) noexcept;
 
   Writer& out_;
   const alloc::StackTable& stacks_;
-  Modules modules_;
-  Symbolizer symbolizer_;
+  Resolver resolver_;
   std::uint64_t frame_number_ = 0;
-  std::uintptr_t address_ = 0;
-  Modules::Place place_;
 };
 
 }  // namespace arenascan::api::report

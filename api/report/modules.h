@@ -1,14 +1,18 @@
 // The modules that are loaded at the moment of a report: which file a code address belongs to.
 //
-// Threads: one at a time. Called by: text.
+// Threads: one at a time. Called by: resolver.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
+#include "alloc/check.h"
 #include "alloc/meta_vector.h"
 
 namespace arenascan::api::report {
+
+// The name of the program's file; empty when the system does not tell.
+alloc::FixedText program_name() noexcept;
 
 class Modules {
  public:

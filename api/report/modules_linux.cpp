@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "alloc/os.h"
+
 namespace arenascan::api::report {
 namespace {
 
@@ -24,6 +26,15 @@ std::string_view main_program(char* buffer, std::size_t capacity) noexcept {
 }
 
 }  // namespace
+
+alloc::FixedText program_name() noexcept {
+  const alloc::ErrnoKeeper keeper;
+  char buffer[4096];
+  const std::string_view path = main_program(buffer, sizeof(buffer));
+  alloc::FixedText name;
+  name.text(path.substr(path.rfind('/') + 1));
+  return name;
+}
 
 Modules::~Modules() { clear(); }
 

@@ -14,6 +14,7 @@ const char* to_text(scan::Description::Standing standing) noexcept {
     case scan::Description::Standing::kReached: return "reached";
     case scan::Description::Standing::kHeldByChanged: return "held by a changed orphan; not a leak";
     case scan::Description::Standing::kChanged: return "a changed orphan; not a leak";
+    case scan::Description::Standing::kSuppressed: return "a leak that a suppression covers";
     case scan::Description::Standing::kLeaked: return "a leak";
   }
   return "";

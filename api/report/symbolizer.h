@@ -13,7 +13,7 @@
 //
 // Whatever goes wrong (no helper, no answer in time), symbolize() says false and the report prints module and offset.
 //
-// Threads: one at a time. Called by: text.
+// Threads: one at a time. Called by: resolver.
 #pragma once
 
 #include <cstddef>
@@ -38,6 +38,9 @@ class Symbolizer {
 
   // Calls visit for each frame at `offset` of `module`, inlined ones first. False when nothing is known about it.
   bool symbolize(std::string_view module, std::uintptr_t offset, Visit visit, void* argument) noexcept;
+
+  // There is no helper, or it does not answer any more.
+  [[nodiscard]] bool is_unavailable() const noexcept { return state_ == State::kUnavailable; }
 
  private:
   enum class State : std::uint8_t { kNotStarted, kRunning, kUnavailable };

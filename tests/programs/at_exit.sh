@@ -19,6 +19,7 @@ cat >leaky.cpp <<'CPP'
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <unistd.h>
 [[gnu::noinline]] void leak() { for (int i = 0; i < 3; ++i) { volatile char* p = static_cast<char*>(std::malloc(7)); p[0] = 1; } }
 struct Last { ~Last() { std::printf("destructor\n"); } } last;
@@ -30,10 +31,14 @@ int main(int argc, char** argv) {
   std::printf("buffered");
   if (std::strcmp(how, "close") == 0) std::fclose(stderr);
   if (std::strcmp(how, "_exit") == 0) _exit(5);
+  if (std::strcmp(how, "reader") == 0) {
+    std::thread([] { std::getchar(); }).detach();
+    usleep(100000);
+  }
   return 3;
 }
 CPP
-"$cxx" -O1 -g leaky.cpp -o leaky || exit 1
+"$cxx" -O1 -g leaky.cpp -o leaky -pthread || exit 1
 preloaded() { LD_PRELOAD=$lib "$@"; }
 
 preloaded ./leaky >out 2>err; status=$?
@@ -56,6 +61,11 @@ ARENASCAN_OPTIONS=at_exit=0 preloaded ./leaky >out 2>err; status=$?
 check "at_exit=0 does not scan" [ "$status" -eq 3 -a ! -s err ]
 preloaded ./leaky _exit >out 2>err; status=$?
 check "_exit does not scan" [ "$status" -eq 5 -a ! -s err ]
+
+mkfifo input
+preloaded timeout 20 ./leaky reader >out 2>err <>input; status=$?
+check "a thread that waits for input does not keep the process" [ "$status" -eq 23 ]
+check "and no output is lost" [ "$(cat out)" = "$(printf 'bufferedatexit\ndestructor\n')" ]
 
 ARENASCAN_OPTIONS="log_path=$work/report" preloaded ./leaky close >out 2>err; status=$?
 check "log_path takes the report of a program without standard error" [ "$status" -eq 23 ]
