@@ -10,6 +10,7 @@
 #include "api/exit_scan.h"
 #include "api/face.h"
 #include "api/last_report.h"
+#include "api/lsan/inputs.h"
 #include "api/lsan/options.h"
 #include "api/process.h"
 
@@ -69,7 +70,9 @@ std::size_t check_now() noexcept {
   if (is_turned_off()) return 0;
   std::size_t leaked = 0;
   bool has_report = false;
-  scan_process(scan_settings(), [&](const scan::Verdict& verdict) {
+  scan::ScanSettings settings = scan_settings();
+  settings.born_since = input_began_at();
+  scan_process(settings, [&](const scan::Verdict& verdict) {
     leaked = verdict.direct.objects + verdict.indirect.objects;
     has_report = report::has_text(verdict);
     if (options().verbosity != 0) tell_figures(verdict);

@@ -4,13 +4,19 @@
 #include "alloc/check.h"
 #include "api/last_report.h"
 #include "api/lsan/checks.h"
+#include "api/lsan/fuzzer.h"
 #include "api/lsan/options.h"
 #include "api/process.h"
 
+extern "C" int __lsan_do_recoverable_leak_check();                   // NOLINT(*reserved-identifier)
 extern "C" [[gnu::weak]] const char* __lsan_default_suppressions();  // NOLINT(*reserved-identifier)
 
 namespace arenascan::api {
 namespace {
+
+// Stands for interface.cpp, which a static link must take along although who calls it (libFuzzer) does so only if it is
+// there.
+[[gnu::used]] int (*const kKeep)() = __lsan_do_recoverable_leak_check;
 
 void die_without_memory(std::size_t bytes) noexcept {
   alloc::FixedText line;
@@ -39,6 +45,7 @@ void face::load_options(alloc::Options& options) noexcept { lsan::load_options(o
 void face::begin() noexcept {
   if (!lsan::options().allocator_may_return_null) process().on_no_memory = die_without_memory;
   add_suppressions();
+  lsan::connect_libfuzzer();
 }
 
 bool face::scans_at_exit() noexcept {

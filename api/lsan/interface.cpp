@@ -1,11 +1,10 @@
-// The functions of <sanitizer/lsan_interface.h>, and of <sanitizer/allocator_interface.h> the one that libFuzzer needs;
-// these headers describe them. What differs from LeakSanitizer is said in README.md.
+// The functions of <sanitizer/lsan_interface.h>, which describes them. What differs from LeakSanitizer is said in
+// README.md.
 #include <cerrno>
 #include <cstddef>
 
 #include "alloc/check.h"
 #include "alloc/os.h"
-#include "api/hooks.h"
 #include "api/lsan/checks.h"
 #include "api/process.h"
 #include "api/registered_roots.h"
@@ -48,12 +47,6 @@ void __lsan_unregister_root_region(const void* p, std::size_t size) {
 void __lsan_do_leak_check() { api::lsan::check_once(); }
 
 int __lsan_do_recoverable_leak_check() { return api::lsan::check_now() != 0 ? 1 : 0; }
-
-// Returns a number above 0; or 0 when there are five pairs already.
-int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, std::size_t),
-                                              void (*on_free)(const volatile void*)) {
-  return static_cast<int>(api::install_hooks({on_malloc, on_free}));
-}
 
 }  // extern "C"
 #pragma GCC visibility pop
