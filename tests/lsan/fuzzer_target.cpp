@@ -1,5 +1,5 @@
-// A target for libfuzzer.sh. It loses memory for one input in some; what an input leaves behind for the next one to free
-// is no leak, nor is what threads allocate and free, through all functions; one object is lost before any input.
+// A target for libfuzzer.sh. It loses memory for one input in some; what an input leaves behind for the next one to
+// free is no leak, nor is what threads allocate and free, through all functions; one object is lost before any input.
 #include <cstdint>
 #include <cstdlib>
 #include <thread>

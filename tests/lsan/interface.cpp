@@ -2,12 +2,12 @@
 // LeakSanitizer and with our library. The argument says what it does.
 #include <sanitizer/lsan_interface.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <sys/mman.h>
-#include <unistd.h>
 
 struct Node {
   Node* next;
