@@ -14,6 +14,10 @@ namespace {
 // A heap of this size is marked in less time than two pauses take.
 constexpr std::size_t kSmallHeapBytes = std::size_t{2} << 20;
 
+// Scans that follow each other so closely are worth looking ahead for the next, where large objects have so many bytes.
+constexpr std::uint64_t kCloselyNs = 100'000'000;
+constexpr std::size_t kWorthwhileBytes = std::size_t{1} << 20;
+
 // How many pauses may be in vain with the same budget, and how often the budget is doubled before there is none any
 // more: a program that writes faster than pauses allow to follow gets longer ones, instead of no verdict.
 constexpr unsigned kAttemptsABudget = 16;
@@ -40,6 +44,7 @@ Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr
   const Job job{settings, pace, stack_pointer, own_stack, verdict};
   Incomplete problem = Incomplete::kNo;
   if (verdict.way == Way::kConcurrent) {
+    quiet_.forget();
     pagemap_.open(Pagemap::Beside::kProgram);
     problem = run_concurrent(job, white);
     pagemap_.close();
@@ -53,7 +58,35 @@ Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr
   marker_.forget_known();
   verdict.lanes = static_cast<unsigned>(marker_.lanes_used());
   verdict.reached = marker_.reached();
+  survey_for_next(settings, began);
   return problem == Incomplete::kNo && marker_.has_missed() ? Incomplete::kClosedMemory : problem;
+}
+
+bool MarkCycle::may_skip_quiet(const MarkSettings& settings) const noexcept {
+  return surroundings_ != nullptr && settings.forms.are_plain() && roots_.closed_heap().parts.empty();
+}
+
+void MarkCycle::survey_for_next(const MarkSettings& settings, std::uint64_t began_ns) noexcept {
+  const bool follows_closely = began_ns < ended_ns_ + kCloselyNs;
+  std::size_t in_use_bytes = 0;
+  {
+    const std::scoped_lock heap(heap_);
+    in_use_bytes = heap_.in_use_locked().bytes;
+  }
+  // Beside other threads it has to make the heap small: a concurrent mark, which comes else, begins anew each time.
+  const std::size_t small_bytes = pauses_.is_alone() ? in_use_bytes : kSmallHeapBytes;
+  const std::size_t least_bytes = std::max(kWorthwhileBytes, in_use_bytes - std::min(in_use_bytes, small_bytes));
+  const auto range = heap_.range();
+  if (follows_closely && may_skip_quiet(settings) &&
+      quiet_.list(heap_, in_use_bytes >> alloc::kPageShift) >= least_bytes &&
+      watch_.prepare({range.begin, range.begin + range.bytes})) {
+    pagemap_.open(Pagemap::Beside::kProgram);
+    quiet_.survey(pagemap_);
+    pagemap_.close();
+  } else {
+    quiet_.forget();
+  }
+  ended_ns_ = os_monotonic_ns();
 }
 
 Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
@@ -63,7 +96,7 @@ Way MarkCycle::choose_way(const MarkSettings& settings) noexcept {
   if (settings.inherited_before != 0) return Way::kStoppedForked;
   {
     const std::scoped_lock heap(heap_);
-    if (heap_.in_use_locked().bytes <= kSmallHeapBytes) return Way::kStoppedSmall;
+    if (heap_.in_use_locked().bytes <= kSmallHeapBytes + quiet_.bytes()) return Way::kStoppedSmall;
   }
   const auto range = heap_.range();
   if (!watch_.prepare({range.begin, range.begin + range.bytes})) return Way::kStoppedNoWatch;
@@ -83,8 +116,11 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
   const std::size_t page_end = heap_.in_use_locked().bytes >> alloc::kPageShift;
   pagemap_.open(Pagemap::Beside::kStoppedWorld);
   Incomplete problem = collect_roots(job);
+  const bool skips_quiet = problem == Incomplete::kNo && !quiet_.empty() && may_skip_quiet(job.settings);
+  if (skips_quiet) quiet_.begin_mark(pagemap_);
   pagemap_.close();
   if (problem == Incomplete::kNo && !marker_.begin_locked()) problem = Incomplete::kNoMemory;
+  marker_.set_quiet(skips_quiet ? &quiet_ : nullptr);
   marker_.set_closed(roots_.closed_heap());
   if (problem == Incomplete::kNo) {
     mark_annotated(page_end);
@@ -94,6 +130,7 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
       problem = Incomplete::kNoMemory;
     }
   }
+  marker_.set_quiet(nullptr);  // good as long as the world stands
   const std::uint64_t marked = os_monotonic_ns();
   if (problem == Incomplete::kNo && !find_white_stopped(heap_, page_end, marker_, white)) {
     problem = Incomplete::kNoMemory;

@@ -32,6 +32,9 @@
 // Concurrent marking is for heaps whose mark would be a pause worth avoiding, of processes that have somebody to pause,
 // on systems that can watch writes; Verdict::way tells which way was taken and why.
 //
+// A heap that is large only by tables and buffers which hardly change is a small one where scans follow each other
+// closely (quiet_pages.h).
+//
 // Lock order: scan lock -> thread registry -> user roots -> heap; the latter three are held during pauses only, and
 // taken before the world is stopped.
 //
@@ -47,6 +50,7 @@
 #include "scan/pace.h"
 #include "scan/pagemap.h"
 #include "scan/pauses.h"
+#include "scan/quiet_pages.h"
 #include "scan/rereader.h"
 #include "scan/retainers.h"
 #include "scan/roots.h"
@@ -101,7 +105,10 @@ class MarkCycle {
   [[nodiscard]] std::uint32_t stamp() const noexcept { return stamp_; }
 
   // In the child of a fork.
-  void fork_child() noexcept { watch_.fork_child(); }
+  void fork_child() noexcept {
+    watch_.fork_child();
+    quiet_.forget();
+  }
 
  private:
   struct Job {
@@ -113,6 +120,8 @@ class MarkCycle {
   };
 
   Way choose_way(const MarkSettings& settings) noexcept;
+  [[nodiscard]] bool may_skip_quiet(const MarkSettings& settings) const noexcept;
+  void survey_for_next(const MarkSettings& settings, std::uint64_t began_ns) noexcept;
   Incomplete run_stopped(const Job& job, OrphanList& white) noexcept;
   Incomplete run_concurrent(const Job& job, OrphanList& white) noexcept;
   Incomplete begin_concurrent(const Job& job) noexcept;
@@ -142,6 +151,8 @@ class MarkCycle {
   std::uint64_t annotations_ = 0;  // made when they were last marked
   std::uint32_t stamp_ = 0;
   std::uint64_t first_pause_ns_ = 0;  // of this concurrent mark
+  QuietPages quiet_;
+  std::uint64_t ended_ns_ = 0;  // the last mark
 };
 
 }  // namespace arenascan::scan

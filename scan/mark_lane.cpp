@@ -273,7 +273,14 @@ Count MarkLane::read(const Group& group) noexcept {
 
 Count MarkLane::read_object(const Object& object) noexcept {
   const std::size_t bytes = object.bytes();
-  if (is_read(object)) gather(object.address(), object.address() + bytes);
+  const std::uintptr_t begin = object.address();
+  if (!is_read(object)) return {1, bytes};
+  if (state_->quiet == nullptr || bytes < QuietPages::kLeastObjectBytes) {
+    gather(begin, begin + bytes);
+  } else {
+    state_->quiet->for_each_loud_part(begin, begin + bytes,
+                                      [this](std::uintptr_t from, std::uintptr_t to) { gather_words(from, to); });
+  }
   return {1, bytes};
 }
 

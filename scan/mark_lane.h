@@ -27,6 +27,7 @@
 #include "scan/grey_pages.h"
 #include "scan/mappings.h"
 #include "scan/pointer_forms.h"
+#include "scan/quiet_pages.h"
 #include "scan/verdict.h"
 #include "scan/word_filter.h"
 
@@ -39,6 +40,7 @@ struct MarkState {
   Window window{};  // of the heap, as much as the lanes have room for
   ClosedHeap closed{};
   PointerForms forms{};
+  const QuietPages* quiet = nullptr;  // of which no part is read; null: all is
 
   struct ReachedIn {
     std::uint8_t groups[64];

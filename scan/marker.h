@@ -112,6 +112,9 @@ class Marker {
   // What the program has closed of the heap, from now on.
   void set_closed(const ClosedHeap& closed) noexcept { state_.closed = closed; }
 
+  // What need not be read, for a mark with the world stopped, in plain forms, of a heap of which nothing is closed.
+  void set_quiet(const QuietPages* quiet) noexcept { state_.quiet = quiet; }
+
   // Whether memory that is closed could not be read in this mark. After it, with no lane at work.
   [[nodiscard]] bool has_missed() const noexcept { return state_.has_missed.load(std::memory_order_relaxed); }
 

@@ -1,0 +1,176 @@
+// Quiet pages against a plain model: whatever is written, by whomever, a page that holds a pointer is read.
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "scan/quiet_pages.h"
+#include "scan/write_watch.h"
+#include "tests/unit/random.h"
+
+using namespace arenascan;
+
+namespace {
+
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kObjectBytes = std::size_t{512} << 10;
+constexpr std::size_t kObjects = 6;
+
+struct Fixture {
+  Fixture() {
+    REQUIRE(heap->init(std::size_t{1} << 30));
+    cache = heap->acquire_cache();
+    for (char*& object : objects) object = allocate();
+    pagemap.open(scan::Pagemap::Beside::kProgram);
+    const auto range = alloc::HeapView(*heap).range();
+    can_watch = watch.prepare({range.begin, range.begin + range.bytes});
+    if (!can_watch) MESSAGE("NOT TESTED: this system does not let writes be watched (Linux 6.7, userfaultfd)");
+  }
+  ~Fixture() {
+    watch.fork_child();
+    heap->destroy();
+  }
+
+  char* allocate() { return static_cast<char*>(heap->allocate(*cache, kObjectBytes, alloc::Birth{})); }
+
+  std::size_t survey() {
+    const alloc::HeapView view(*heap);
+    const std::size_t listed_bytes = quiet.list(view, view.range().bytes >> alloc::kPageShift);
+    quiet.survey(pagemap);
+    return listed_bytes;
+  }
+
+  // Pages of the objects, by address, that the next mark reads.
+  std::set<std::uintptr_t> loud_pages() {
+    std::set<std::uintptr_t> loud;
+    for (const char* const object : objects) {
+      const auto begin = reinterpret_cast<std::uintptr_t>(object);
+      quiet.for_each_loud_part(begin, begin + kObjectBytes, [&](std::uintptr_t from, std::uintptr_t to) {
+        CHECK((from - begin) % kPage == 0);
+        for (std::uintptr_t page = from; page < to; page += kPage) loud.insert(page);
+      });
+    }
+    return loud;
+  }
+
+  // Those that hold a word which could be a pointer.
+  std::set<std::uintptr_t> pages_with_pointers() {
+    const auto reserved = alloc::HeapView(*heap).reserved();
+    std::set<std::uintptr_t> found;
+    for (const char* const object : objects) {
+      for (std::size_t at = 0; at < kObjectBytes; at += sizeof(std::uintptr_t)) {
+        std::uintptr_t word;
+        std::memcpy(&word, object + at, sizeof(word));
+        if (word - reserved.begin < reserved.bytes)
+          found.insert(reinterpret_cast<std::uintptr_t>(object + at) / kPage * kPage);
+      }
+    }
+    return found;
+  }
+
+  std::unique_ptr<alloc::Heap> heap = std::make_unique<alloc::Heap>();
+  alloc::ThreadCache* cache = nullptr;
+  std::vector<char*> objects = std::vector<char*>(kObjects);
+  scan::Pagemap pagemap;
+  scan::WriteWatch watch;
+  scan::QuietPages quiet;
+  bool can_watch = false;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "what was never written is quiet, what is written is not") {
+  if (!can_watch) return;
+  survey();
+  quiet.begin_mark(pagemap);
+  CHECK(quiet.bytes() == kObjects * kObjectBytes);
+  CHECK(loud_pages().empty());
+
+  objects[2][5 * kPage + 100] = 1;
+  quiet.begin_mark(pagemap);
+  CHECK(loud_pages() == std::set{reinterpret_cast<std::uintptr_t>(objects[2] + 5 * kPage)});
+  CHECK(quiet.bytes() == kObjects * kObjectBytes - kPage);
+
+  quiet.forget();
+  CHECK(quiet.empty());
+  CHECK(loud_pages().size() == kObjects * kObjectBytes / kPage);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a page that is written now and then is left alone for some scans, and quiet after them") {
+  if (!can_watch) return;
+  std::memset(objects[0], 1, kPage);
+  survey();
+  CHECK(quiet.bytes() == kObjects * kObjectBytes);
+  std::memset(objects[0], 2, kPage);
+  unsigned loud = 0;
+  for (unsigned scans = 0; scans < 30; ++scans) {
+    quiet.begin_mark(pagemap);
+    loud += loud_pages().empty() ? 0 : 1;
+    survey();
+  }
+  CHECK(loud > 2);
+  CHECK(loud < 20);
+}
+
+TEST_CASE_FIXTURE(Fixture, "small objects are none of its business, and what is gone is forgotten") {
+  if (!can_watch) return;
+  heap->allocate(*cache, 100'000, alloc::Birth{});
+  CHECK(survey() == kObjects * kObjectBytes);
+  for (char* const object : objects) heap->release(*cache, object);
+  CHECK(survey() == 0);
+  CHECK(quiet.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "memory that is watched no more: nothing is known") {
+  if (!can_watch) return;
+  survey();
+  watch.fork_child();  // closes the file
+  quiet.begin_mark(pagemap);
+  CHECK(quiet.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "against a model: no page with a pointer is ever quiet") {
+  if (!can_watch) return;
+  test::Random random(17);
+  int channel[2];
+  REQUIRE(pipe(channel) == 0);
+  std::size_t quiet_bytes = 0;
+  for (unsigned round = 0; round < 3'000; ++round) {
+    for (std::size_t writes = random.below(6); writes > 0; --writes) {
+      char*& object = objects[random.below(kObjects)];
+      char* const place = object + random.below(kObjectBytes / 8) * 8;
+      const auto pointer = reinterpret_cast<std::uintptr_t>(objects[random.below(kObjects)]);
+      switch (random.below(7)) {
+        case 0: std::memcpy(place, &pointer, sizeof(pointer)); break;
+        case 1: std::memset(place, 0, 8); break;
+        case 2: std::memset(object, 0, kObjectBytes); break;
+        case 3:  // by the kernel
+          REQUIRE(write(channel[1], &pointer, sizeof(pointer)) == sizeof(pointer));
+          REQUIRE(read(channel[0], place, sizeof(pointer)) == sizeof(pointer));
+          break;
+        case 4:  // another object in its place, or elsewhere
+          heap->release(*cache, object);
+          object = allocate();
+          break;
+        case 5: madvise(object, kObjectBytes, MADV_DONTNEED); break;
+        case 6: *place = 1; break;
+      }
+    }
+    if (random.below(10) == 0) quiet.forget();
+    quiet.begin_mark(pagemap);
+    const std::set<std::uintptr_t> loud = loud_pages();
+    for (const std::uintptr_t page : pages_with_pointers()) {
+      if (!loud.contains(page)) FAIL("round " << round << ": a page with a pointer would not be read");
+    }
+    quiet_bytes += quiet.bytes();
+    if (random.below(4) != 0) survey();
+  }
+  CHECK(quiet_bytes / 3'000 > kObjectBytes);  // on an average
+  close(channel[0]);
+  close(channel[1]);
+}
