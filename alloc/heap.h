@@ -15,6 +15,7 @@
 // Called by: api/ (malloc, operator new, private heaps), tests. scan/ uses heap_view.h instead.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -200,9 +201,13 @@ class Heap {
   Page* fetch_page(ThreadCache& cache, unsigned size_class) noexcept;
   void release_page(Page& page) noexcept;
 
+  // All pages that were ever handed out have numbers below. One that was taken, and given back since the map had no
+  // memory to grow, may lie above.
+  [[nodiscard]] std::size_t page_end_locked() const noexcept { return std::min(runs_.high_water(), map_.page_limit()); }
+
   template <typename Visit>
   void for_each_page_locked(Visit&& visit) const {
-    for (std::size_t i = 0; i < runs_.high_water();) {
+    for (std::size_t i = 0; i < page_end_locked();) {
       Page* const page = map_.at(i);
       i += page == nullptr ? 1 : page->page_count;
       if (page != nullptr) visit(*page);

@@ -69,7 +69,7 @@ class HeapView {
 
   // The front of that range that has ever been handed out.
   [[nodiscard]] Range in_use_locked() const noexcept {
-    return {heap_.map_.begin(), heap_.runs_.high_water() * kPageBytes};
+    return {heap_.map_.begin(), heap_.page_end_locked() * kPageBytes};
   }
 
   // Everything the heap has reserved, metadata included: never a root.

@@ -55,9 +55,16 @@ bool make_arena() noexcept {
 
 bool has_arena() noexcept { return g_begin.load(std::memory_order_acquire) != 0 || make_arena(); }
 
+// Null: no memory. A thread of which mimalloc 2.0.9 could not take notice has an empty default heap, which is no
+// default to set, and from which a heap in an arena cannot be made: it would crash.
+mi_heap_t* make_heap() noexcept {
+  const bool knows_thread = has_arena() && mi_heap_set_default(mi_heap_get_default()) != nullptr;
+  return knows_thread ? mi_heap_new_in_arena(g_arena) : nullptr;
+}
+
 // Deleting a heap leaves its blocks valid.
 void* allocate_once(std::size_t bytes) noexcept {
-  mi_heap_t* const heap = has_arena() ? mi_heap_new_in_arena(g_arena) : nullptr;
+  mi_heap_t* const heap = make_heap();
   if (heap == nullptr) return nullptr;
   void* const block = mi_heap_malloc(heap, bytes);
   mi_heap_delete(heap);
@@ -68,7 +75,7 @@ void* allocate_once(std::size_t bytes) noexcept {
 
 bool meta_prepare() noexcept {
   if (t_heap != nullptr || t_ended) return has_arena();
-  t_heap = has_arena() ? mi_heap_new_in_arena(g_arena) : nullptr;
+  t_heap = make_heap();
   return t_heap != nullptr;
 }
 

@@ -6,6 +6,7 @@
 // Threads: one thread at a time, as any container.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <type_traits>
@@ -50,6 +51,14 @@ class MetaVector {
     return true;
   }
 
+  // Room for `more` elements behind those there are, and for as many again as there was room for, so that it is not
+  // asked for each time. False as above.
+  [[nodiscard]] bool make_room(std::size_t more) noexcept {
+    constexpr std::size_t kLeast = 64;
+    const std::size_t wanted = size_ + more;
+    return wanted <= capacity_ || reserve(std::max({wanted, capacity_ * 2, kLeast}));
+  }
+
   // Makes it `count` elements long; new ones are zero. False when there is no memory; nothing changes then.
   [[nodiscard]] bool resize(std::size_t count) noexcept {
     if (!reserve(count)) return false;
@@ -61,7 +70,7 @@ class MetaVector {
   // False when there is no memory; the element is not added then.
   [[nodiscard]] bool push_back(const T& value) noexcept {
     const T copy = value;  // `value` may lie in the array that is about to move
-    if (size_ == capacity_ && !reserve(capacity_ == 0 ? 64 : capacity_ * 2)) return false;
+    if (!make_room(1)) return false;
     data_[size_++] = copy;
     return true;
   }

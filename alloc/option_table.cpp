@@ -189,6 +189,11 @@ void write_table(int fd, OptionTable table, const void* defaults) noexcept {
 std::string_view read_start_variable(std::string_view name) noexcept {
   static constinit char environment[1 << 17] = {};
   const std::ptrdiff_t length = os_read_file("/proc/self/environ", environment, sizeof(environment));
+  if (length < 0) {
+    FixedText line;
+    line.text("arenascan: /proc/self/environ cannot be read; ").text(name).text(" is not heeded");
+    write_line(line.view());
+  }
   std::string_view rest(environment, length < 0 ? 0 : static_cast<std::size_t>(length));
   while (!rest.empty()) {
     const std::string_view entry = rest.substr(0, rest.find('\0'));

@@ -46,8 +46,9 @@ void os_release(void* memory, std::size_t bytes) noexcept;
 // Makes part of a reserved range usable. False when the system refuses (overcommit limit, RLIMIT_DATA, map count).
 [[nodiscard]] bool os_commit(void* memory, std::size_t bytes) noexcept;
 
-// Drops the contents of committed memory; it stays accessible and reads as zero.
-void os_decommit(void* memory, std::size_t bytes) noexcept;
+// Drops the contents of committed memory; it stays accessible and reads as zero. False: the system does not (locked
+// memory), and any of it may hold what it held before.
+[[nodiscard]] bool os_decommit(void* memory, std::size_t bytes) noexcept;
 
 // Gives committed memory its OS pages now, all at once, instead of one by one at the first write to each. A hint:
 // nothing happens where the system cannot (Linux before 5.14).
@@ -67,8 +68,8 @@ std::size_t os_commit_limit_bytes() noexcept;
 // the caller's errno is kept.
 int os_write_all(int fd, const void* data, std::size_t bytes) noexcept;
 
-// Reads a small file from its beginning into `buffer`, at most `capacity` bytes. Returns the number of bytes read,
-// or -1 when it could not be opened.
+// Reads a small file from its beginning into `buffer`, at most `capacity` bytes. Returns the number of bytes read, all
+// that there are; or the errno value of the failure, negative, when it could not be opened or read to its end.
 std::ptrdiff_t os_read_file(const char* path, char* buffer, std::size_t capacity) noexcept;
 
 // Monotonic time in nanoseconds.

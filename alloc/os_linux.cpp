@@ -71,9 +71,9 @@ bool os_commit(void* memory, std::size_t bytes) noexcept {
   return syscall(SYS_mprotect, memory, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
-void os_decommit(void* memory, std::size_t bytes) noexcept {
+bool os_decommit(void* memory, std::size_t bytes) noexcept {
   const ErrnoKeeper keeper;
-  madvise(memory, bytes, MADV_DONTNEED);
+  return madvise(memory, bytes, MADV_DONTNEED) == 0;
 }
 
 void os_populate(void* memory, std::size_t bytes) noexcept {
@@ -112,16 +112,17 @@ int os_write_all(int fd, const void* data, std::size_t bytes) noexcept {
 std::ptrdiff_t os_read_file(const char* path, char* buffer, std::size_t capacity) noexcept {
   const ErrnoKeeper keeper;
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return -1;
-  std::size_t length = 0;
-  while (length < capacity) {
-    const ssize_t got = read(fd, buffer + length, capacity - length);
+  if (fd < 0) return -errno;
+  std::ptrdiff_t length = 0;
+  while (length < static_cast<std::ptrdiff_t>(capacity)) {
+    const ssize_t got = read(fd, buffer + length, capacity - static_cast<std::size_t>(length));
     if (got < 0 && errno == EINTR) continue;
+    if (got < 0) length = -errno;
     if (got <= 0) break;
-    length += static_cast<std::size_t>(got);
+    length += got;
   }
   close(fd);
-  return static_cast<std::ptrdiff_t>(length);
+  return length;
 }
 
 std::uint64_t os_monotonic_ns() noexcept {
@@ -148,7 +149,20 @@ std::size_t os_thread_count() noexcept {
   const ErrnoKeeper keeper;
   struct stat tasks {};
   // A directory has two links and one more for each directory in it.
-  return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2 ? tasks.st_nlink - 2 : 0;
+  if (stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2) return tasks.st_nlink - 2;
+  // "1234 (name) S 1 ...": the number comes 18 fields behind the name, which may have anything in it.
+  constexpr int kFieldsBetween = 17;
+  char text[1024];
+  const std::ptrdiff_t length = os_read_file("/proc/self/stat", text, sizeof(text));
+  std::string_view rest(text, length < 0 ? 0 : static_cast<std::size_t>(length));
+  rest.remove_prefix(std::min(rest.size(), rest.rfind(')') + 2));
+  for (int i = 0; i < kFieldsBetween; ++i) {
+    const std::size_t space = rest.find(' ');
+    rest.remove_prefix(space == std::string_view::npos ? rest.size() : space + 1);
+  }
+  std::size_t count = 0;
+  std::from_chars(rest.data(), rest.data() + rest.size(), count);
+  return count;
 }
 
 void os_yield() noexcept { sched_yield(); }

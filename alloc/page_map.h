@@ -103,6 +103,11 @@ class PageMap {
 
   [[nodiscard]] std::uintptr_t begin() const noexcept { return begin_; }
 
+  // Pages below this number have entries.
+  [[nodiscard]] std::size_t page_limit() const noexcept {
+    return limit_bytes_.load(std::memory_order_acquire) >> kPageShift;
+  }
+
   // Size of the whole range, handed out or not.
   [[nodiscard]] std::size_t range_bytes() const noexcept { return page_count_ * kPageBytes; }
 

@@ -147,7 +147,7 @@ void RunAllocator::decay_locked(std::uint64_t now_ns) noexcept {
 
 void RunAllocator::purge(std::size_t first, std::size_t count) noexcept {
   if (count == 0) return;
-  os_decommit(reinterpret_cast<void*>(begin_ + first * kPageBytes), count * kPageBytes);
+  if (!os_decommit(reinterpret_cast<void*>(begin_ + first * kPageBytes), count * kPageBytes)) return;  // stay dirty
   set_bits(dirty_, first, count, false);
   idle_dirty_count_ -= count;
 }

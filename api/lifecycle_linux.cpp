@@ -60,7 +60,7 @@ void after_fork_in_child() noexcept {
   unlock_all_but_scanner();
   const bool inherits = g_threads_at_fork != 1;
   if (inherits) api::process().inherited_before = api::process_scanner().mark_time();
-  api::process().threads.fork_child(pthread_self());
+  if (inherits) api::process().threads.fork_child(pthread_self());
   api::process_scanner().fork_child(inherits);
   api::process_scanner().unlock();
 }

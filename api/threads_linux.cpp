@@ -49,19 +49,24 @@ Function next_symbol(const char* name) noexcept {
   return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
 }
 
+// The C library's last question is on which processors the thread may run, for which it needs memory. Where that fails,
+// it has filled in all that is wanted here; which is believed if it is this thread's stack.
 void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
   pthread_attr_t attributes;
-  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+  pthread_attr_init(&attributes);
+  const int error = pthread_getattr_np(pthread_self(), &attributes);
   void* low = nullptr;
   std::size_t bytes = 0;
   pthread_attr_getstack(&attributes, &low, &bytes);
   int state = PTHREAD_CREATE_JOINABLE;
   pthread_attr_getdetachstate(&attributes, &state);
-  pthread_attr_destroy(&attributes);
+  if (error == 0) pthread_attr_destroy(&attributes);
   const auto begin = reinterpret_cast<std::uintptr_t>(low);
+  const std::uintptr_t descriptor = pthread_self();
+  if (error != 0 && (frame - begin >= bytes || descriptor - begin >= bytes)) return;
   alloc::unwind_set_stack_end(begin + bytes);
   api::process().threads.register_thread(
-      {begin, begin + bytes, frame, pthread_self(), state == PTHREAD_CREATE_DETACHED, false, id});
+      {begin, begin + bytes, frame, descriptor, state == PTHREAD_CREATE_DETACHED, false, id});
 }
 
 // What the last thread with this stack has left where this one will have its frames: they have holes, through which its

@@ -25,11 +25,17 @@ struct ClosedHeap {
 // `piece` is a copy of what lies at `place`; it begins with a whole word, and overlaps the one before.
 using ClosedVisit = void (*)(AddressRange piece, std::uintptr_t place, void* argument);
 
-// Calls visit for the pieces of a range, which begins with a whole word. False: the kernel does not read all of it.
-[[nodiscard]] bool for_each_closed_piece(AddressRange range, ClosedVisit visit, void* argument) noexcept;
+enum class Reading : std::uint8_t {
+  kWhole,
+  kCutShort,  // a part of it is not there: the file that was mapped ends before
+  kDenied,    // who knows: the kernel does not read it, or does not let it be asked
+};
+
+// Calls visit for the pieces of a range, which begins with a whole word.
+[[nodiscard]] Reading for_each_closed_piece(AddressRange range, ClosedVisit visit, void* argument) noexcept;
 
 template <typename Visit>
-[[nodiscard]] bool for_each_closed_piece(AddressRange range, Visit&& visit) noexcept {
+[[nodiscard]] Reading for_each_closed_piece(AddressRange range, Visit&& visit) noexcept {
   return for_each_closed_piece(
       range,
       [](AddressRange piece, std::uintptr_t place, void* argument) { (*static_cast<Visit*>(argument))(piece, place); },

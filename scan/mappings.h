@@ -48,7 +48,8 @@ class MappingTable {
   [[nodiscard]] bool read(std::span<const AddressRange> without) noexcept;
 
   // Mapping::special, asked for now where it is not known.
-  [[nodiscard]] static bool is_special(const Mapping& mapping) noexcept;
+  enum class Answer : std::uint8_t { kNo, kYes, kUntold };
+  [[nodiscard]] static Answer is_special(const Mapping& mapping) noexcept;
 
   [[nodiscard]] const Mapping* begin() const noexcept { return mappings_.begin(); }
   [[nodiscard]] const Mapping* end() const noexcept { return mappings_.end(); }

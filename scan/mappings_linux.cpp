@@ -38,15 +38,18 @@ bool is_special_path(std::string_view path) noexcept {
          (path.starts_with("/dev/") && !path.starts_with("/dev/zero") && !path.starts_with("/dev/shm/"));
 }
 
-// What has no path, or one too long to be any of those, is not special.
-bool has_special_path(int file, const Mapping& mapping) noexcept {
+// What has no path, or one too long to be any of those, is not special; nor what is not there any more.
+MappingTable::Answer has_special_path(int file, const Mapping& mapping) noexcept {
+  using Answer = MappingTable::Answer;
   std::array<char, 256> name{};
   Question question{};
   question.bytes = sizeof(question);
   question.address = mapping.range.begin;
   question.name = reinterpret_cast<std::uint64_t>(name.data());
   question.name_bytes = name.size();
-  return ioctl(file, kAsk, &question) == 0 && question.name_bytes != 0 && is_special_path(name.data());
+  if (ioctl(file, kAsk, &question) != 0)
+    return errno == ENAMETOOLONG || errno == ENOENT ? Answer::kNo : Answer::kUntold;
+  return question.name_bytes != 0 && is_special_path(name.data()) ? Answer::kYes : Answer::kNo;
 }
 
 bool parse_hex(std::string_view& text, char terminator, std::uintptr_t& value) noexcept {
@@ -113,20 +116,23 @@ bool MappingTable::ask(std::span<const AddressRange> without) noexcept {
     mapping.shared = (question.traits & kShared) != 0;
     mapping.file = question.inode != 0;
     mapping.is_named = !mapping.file;
-    if (!mapping.file && !mapping.writable) mapping.special = has_special_path(file, mapping);
-    all = mappings_.push_back(mapping);
+    const bool may_be_special = !mapping.file && !mapping.writable;
+    const Answer special = may_be_special ? has_special_path(file, mapping) : Answer::kNo;
+    mapping.special = special == Answer::kYes;
+    all = special != Answer::kUntold && mappings_.push_back(mapping);
     if (!all) break;
   }
   close(file);
   return all;
 }
 
-bool MappingTable::is_special(const Mapping& mapping) noexcept {
-  if (mapping.is_named) return mapping.special;
+MappingTable::Answer MappingTable::is_special(const Mapping& mapping) noexcept {
+  if (mapping.is_named) return mapping.special ? Answer::kYes : Answer::kNo;
   const alloc::ErrnoKeeper keeper;
   const int file = open(kPath, O_RDONLY | O_CLOEXEC);
-  const bool special = file < 0 || has_special_path(file, mapping);  // who cannot tell does not read it
-  if (file >= 0) close(file);
+  if (file < 0) return Answer::kUntold;
+  const Answer special = has_special_path(file, mapping);
+  close(file);
   return special;
 }
 

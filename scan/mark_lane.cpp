@@ -45,9 +45,9 @@ void MarkLane::gather(std::uintptr_t begin, std::uintptr_t end) noexcept {
 }
 
 void MarkLane::gather_closed(AddressRange range) noexcept {
-  const bool is_read = for_each_closed_piece(
+  const Reading reading = for_each_closed_piece(
       range, [this](AddressRange piece, std::uintptr_t) { gather_words(piece.begin, piece.end); });
-  if (!is_read) state_->has_missed.store(true, std::memory_order_relaxed);
+  if (reading != Reading::kWhole) state_->has_missed.store(true, std::memory_order_relaxed);
 }
 
 void MarkLane::gather_words(std::uintptr_t begin, std::uintptr_t end) noexcept {

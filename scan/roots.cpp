@@ -141,13 +141,13 @@ void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
       &target);
   if (told) return;
   // Without the kernel's word on pages, anonymous memory and a module's data are read whole; another file's mapping may
-  // have been cut short and cannot be.
+  // have been cut short, and is read by the kernel.
   roots_.truncate(before);
   for (const Wanted& part : wanted) {
     if (part.closed && is_untouched(part.range)) continue;
     if (!part.file || part.kind == RootKind::kGlobals) {
       add(part.range, part.kind, part.closed);
-    } else if (part.kind == RootKind::kUser) {
+    } else {
       add_file(part.range, part.kind);
     }
   }
@@ -156,8 +156,10 @@ void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
 // Of memory that others share, what it holds does not tell by this process's pages. Read by the kernel, since the file
 // may be cut short at any time, up to its end.
 void RootCollector::add_file(AddressRange part, RootKind kind) noexcept {
-  const auto is_read = [](std::uintptr_t page) {
-    return for_each_closed_piece({page, page + kWord}, [](AddressRange, std::uintptr_t) {});
+  const auto is_read = [this](std::uintptr_t page) {
+    const Reading reading = for_each_closed_piece({page, page + kWord}, [](AddressRange, std::uintptr_t) {});
+    if (reading == Reading::kDenied) untold_ = Incomplete::kClosedMemory;
+    return reading == Reading::kWhole;
   };
   if (!is_enabled(kind)) return;
   std::uintptr_t begin = part.begin & ~(alloc::kOsPageBytes - 1);
@@ -265,7 +267,9 @@ void RootCollector::add_part(const Mapping& mapping, AddressRange part) noexcept
     if (data.begin < data.end) want(data, RootKind::kGlobals, mapping.file);
   }
   for_each_part_outside(part, modules_, [&](AddressRange rest) {
-    if (!MappingTable::is_special(mapping)) want(rest, RootKind::kMapping, mapping.file);
+    const MappingTable::Answer special = MappingTable::is_special(mapping);
+    if (special == MappingTable::Answer::kNo) want(rest, RootKind::kMapping, mapping.file);
+    if (special == MappingTable::Answer::kUntold) untold_ = Incomplete::kMapsUnreadable;
   });
 }
 
@@ -323,6 +327,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   settings_ = settings;
   pagemap_ = &pagemap;
   fits_ = true;
+  untold_ = Incomplete::kNo;
   claimed_.clear();
   live_.clear();
   wanted_.clear();
@@ -345,7 +350,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   }
   for (const AddressRange& range : user) add_user(range);
   add_wanted();
-  return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;
+  return fits_ ? untold_ : Incomplete::kNoMemory;
 }
 
 }  // namespace arenascan::scan

@@ -160,7 +160,8 @@ class RootCollector {
   RootSettings settings_;
   int thread_ = 0;  // whose roots are being added
   const Pagemap* pagemap_ = nullptr;
-  bool fits_ = true;  // false: the tool's memory ran out
+  bool fits_ = true;                     // false: the tool's memory ran out
+  Incomplete untold_ = Incomplete::kNo;  // why it is not known whether something is a root
 };
 
 }  // namespace arenascan::scan

@@ -17,15 +17,15 @@ bool for_each_task(Visit&& visit) noexcept {
                        &visit);
 }
 
-// Whether the thread will never run again: it is gone, or a zombie (a main thread that left early).
+// Whether it is known that the thread will never run again: it is gone, or a zombie (a main thread that left early).
 bool has_ended(int thread_id) noexcept;
 
-// Whether the thread blocks a signal; and whether one was sent to it that it has not taken yet.
+// Whether it is known that the thread blocks a signal; and whether one was sent to it that it has not taken yet.
 bool blocks_signal(int thread_id, int signal) noexcept;
 bool has_pending(int thread_id, int signal) noexcept;
 
 // Whether the calling thread's system calls are filtered. A filter that does not know a call may answer with an error,
-// or kill the process; so what is out of the ordinary is not asked of the kernel then.
+// or kill the process; so what is out of the ordinary is not asked of the kernel then, nor when nobody knows.
 bool has_call_filter() noexcept;
 
 }  // namespace arenascan::scan

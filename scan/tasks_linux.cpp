@@ -2,6 +2,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <string_view>
@@ -13,16 +14,18 @@
 namespace arenascan::scan {
 namespace {
 
-// A file of /proc/self/task/THREAD; empty when the thread is gone.
+// A file of /proc/self/task/THREAD; empty when the thread is gone, or nobody can read it.
 class TaskFile {
  public:
   TaskFile(int thread_id, std::string_view file) noexcept {
     alloc::FixedText path;
     path.text("/proc/self/task/").decimal(static_cast<std::uint64_t>(thread_id)).text("/").text(file).text({"\0", 1});
-    const std::ptrdiff_t length = alloc::os_read_file(path.view().data(), text_, sizeof(text_));
-    length_ = length > 0 ? static_cast<std::size_t>(length) : 0;
+    length_ = alloc::os_read_file(path.view().data(), text_, sizeof(text_));
   }
-  [[nodiscard]] std::string_view text() const noexcept { return {text_, length_}; }
+  [[nodiscard]] bool is_gone() const noexcept { return length_ == -ENOENT || length_ == -ESRCH; }
+  [[nodiscard]] std::string_view text() const noexcept {
+    return {text_, length_ > 0 ? static_cast<std::size_t>(length_) : 0};
+  }
 
   // What follows "\nNAME:\t"; empty when there is no such line.
   [[nodiscard]] std::string_view field(std::string_view name) const noexcept {
@@ -41,7 +44,7 @@ class TaskFile {
 
  private:
   char text_[4096];
-  std::size_t length_ = 0;
+  std::ptrdiff_t length_ = 0;  // negative: errno of the failure
 };
 
 }  // namespace
@@ -72,7 +75,7 @@ bool for_each_task(bool (*visit)(int thread_id, void* argument), void* argument)
 
 bool has_ended(int thread_id) noexcept {
   const TaskFile file(thread_id, "stat");
-  if (file.text().empty()) return true;
+  if (file.is_gone()) return true;
   const std::size_t state = file.text().rfind(") ");
   if (state == std::string_view::npos || state + 2 >= file.text().size()) return false;
   return file.text()[state + 2] == 'Z' || file.text()[state + 2] == 'X';
@@ -89,7 +92,7 @@ bool has_pending(int thread_id, int signal) noexcept {
 bool has_call_filter() noexcept {
   const TaskFile file(alloc::os_thread_id(), "status");
   const std::string_view mode = file.field("\nSeccomp:\t");
-  return !mode.empty() && mode != "0";
+  return file.text().empty() || (!mode.empty() && mode != "0");
 }
 
 }  // namespace arenascan::scan

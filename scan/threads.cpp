@@ -4,6 +4,7 @@ namespace arenascan::scan {
 
 std::uint64_t ThreadRegistry::new_id() noexcept {
   const std::scoped_lock guard(mutex_);
+  static_cast<void>(entries_.make_room(announced_.size() + 1));
   return ++last_id_;
 }
 

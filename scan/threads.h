@@ -42,7 +42,7 @@ class ThreadRegistry {
  public:
   constexpr ThreadRegistry() = default;
 
-  // For a thread that is about to be made.
+  // For a thread that is about to be made. Takes the room for its stack, if there is memory: it may have none itself.
   [[nodiscard]] std::uint64_t new_id() noexcept;
 
   // It was made; whether it has registered yet, or has ended since, is not known. By its creator, so that others may

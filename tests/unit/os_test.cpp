@@ -24,7 +24,7 @@ TEST_CASE("reserved memory is aligned, committed memory zero, decommitted memory
     REQUIRE(os_commit(bytes, 2 * kOsPageBytes));
     CHECK(bytes[100] == 0);
     std::memset(bytes, 1, 2 * kOsPageBytes);
-    os_decommit(bytes, kOsPageBytes);
+    CHECK(os_decommit(bytes, kOsPageBytes));
     CHECK(bytes[100] == 0);
     CHECK(bytes[kOsPageBytes] == 1);
     os_release(memory, kBytes);
@@ -65,7 +65,8 @@ TEST_CASE("files are read and written whole, failures are told without errno") {
   close(ends[1]);
   errno = 4711;
   CHECK(os_write_all(ends[1], "hello", 5) == EBADF);
-  CHECK(os_read_file("/no/such/file", buffer, sizeof(buffer)) == -1);
+  CHECK(os_read_file("/no/such/file", buffer, sizeof(buffer)) == -ENOENT);
+  CHECK(os_read_file("/proc/self/task", buffer, sizeof(buffer)) == -EISDIR);
   CHECK(os_read_file("/proc/self/stat", buffer, 4) == 4);
   CHECK(os_read_file("/proc/self/status", buffer, sizeof(buffer)) > 100);
   CHECK(errno == 4711);
