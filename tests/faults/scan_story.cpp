@@ -67,7 +67,7 @@ void tell_beside_story() {
   const bool has_writer = pthread_create(&writer, nullptr, replace_young, nullptr) == 0;
   for (int i = 0; i < 3; ++i) {
     scan_and_check(Beside::kYes);
-    lose(10, 120);
+    lose(10, 1200);  // of no size that the writer frees
   }
   g_done = true;
   if (has_writer) pthread_join(writer, nullptr);
