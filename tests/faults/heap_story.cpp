@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
 #include "tests/faults/story.h"
 
@@ -58,7 +57,7 @@ std::atomic<void*> g_shared[kShared];  // each filled, of kSizes[its place modul
 
 void* work(void*) {
   constexpr std::size_t kSizeCount = std::size(kSizes);
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 2; ++round) {
     for (int i = 0; i < kShared; ++i) {
       const std::size_t bytes = kSizes[static_cast<std::size_t>(i) % kSizeCount];
       void* const old = g_shared[i].exchange(get_filled(bytes, static_cast<unsigned char>(i)));
@@ -83,15 +82,15 @@ void tell_heap_story() {
   while (count < 2 && pthread_create(&threads[count], nullptr, work, nullptr) == 0) ++count;
   work(nullptr);
   for (int i = 0; i < count; ++i) pthread_join(threads[i], nullptr);
-  // What is freed all over goes back to the system, and is zero when it comes again.
-  constexpr int kMany = 2'000;
-  static void* many[kMany];
-  for (int round = 0; round < 3; ++round) {
-    for (void*& memory : many) memory = get_filled(2'000);
-    for (int i = 0; i < kMany; ++i) std::free(std::exchange(many[(i * 7) % kMany], nullptr));
+  // What has been unused for long goes back to the system when something else is freed, and is zero when it comes
+  // again.
+  for (int round = 0; round < 8; ++round) {
+    void* const first = get_filled(1'000'000);
+    void* const second = get_filled(1'000'000);
+    std::free(first);
     sleep_us(2'500);
+    std::free(second);
     use_calloc(1'000'000);
-    for (std::size_t bytes = 1'500; bytes < 2'000; bytes += 5) use_calloc(bytes);
   }
   lose(10, 100);
   scan_and_check(Beside::kNo);

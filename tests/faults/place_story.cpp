@@ -16,6 +16,7 @@ namespace arenascan::test {
 namespace {
 
 constexpr std::size_t kPlaceBytes = 8192;
+constexpr std::size_t kWord = 700;  // on the last page
 constexpr std::size_t kObjectBytes = 150;
 
 // Memory of the program's, or null.
@@ -28,20 +29,20 @@ thread_local void* volatile t_object = nullptr;
 
 struct Places {
   void** anonymous;
-  void** file;    // private, of /dev/zero's like
+  void** file;    // private
   void** closed;  // nobody may read it
   void** shared;  // registered
 };
 
 [[gnu::noinline]] void fill(const Places& places) {
   for (void** const place : {places.anonymous, places.file, places.closed, places.shared}) {
-    if (place != nullptr) place[17] = get_filled(kObjectBytes);
+    if (place != nullptr) place[kWord] = get_filled(kObjectBytes);
   }
   t_object = get_filled(kObjectBytes);
 }
 
 void check_filled_place(void** place) {
-  if (place != nullptr && place[17] != nullptr) check_filled(place[17], kObjectBytes);
+  if (place != nullptr && place[kWord] != nullptr) check_filled(place[kWord], kObjectBytes);
 }
 
 // What can be told of an object, and has to be whole if it was.
