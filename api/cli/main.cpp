@@ -1,7 +1,9 @@
 // arenascan: run a program under the leak scanner.
 #include <CLI/CLI.hpp>
+#include <exception>
 
 #include "api/cli/commands.h"
+#include "api/cli/launch.h"
 
 int main(int argc, char** argv) {
   using namespace arenascan::cli;
@@ -61,11 +63,15 @@ int main(int argc, char** argv) {
   to_records_command->add_option("records", trace_to, "Where to")->required();
 
   CLI11_PARSE(app, argc, argv);
-  if (record_command->parsed()) return record(record_request);
-  if (replay_command->parsed()) return replay(replay_request);
-  if (play_command->parsed()) return play(play_file, play_name);
-  if (to_text_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kText);
-  if (to_records_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kRecords);
-  if (symbolize_command->parsed()) return symbolize();
-  return run(request);
+  try {
+    if (record_command->parsed()) return record(record_request);
+    if (replay_command->parsed()) return replay(replay_request);
+    if (play_command->parsed()) return play(play_file, play_name);
+    if (to_text_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kText);
+    if (to_records_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kRecords);
+    if (symbolize_command->parsed()) return symbolize();
+    return run(request);
+  } catch (const std::exception& problem) {  // no memory, no thread, no file left
+    return fail(kCannotStart, problem.what());
+  }
 }

@@ -92,11 +92,9 @@ class Player {
     start_threads();
     const arena_scan_result now = scan();
     before_ = {now.seen.objects, now.seen.bytes};
+    if (now.incomplete != ARENA_COMPLETE) why_uncounted_ = now.incomplete_why;
   }
-  ~Player() {
-    pass_to(kQuit);
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Player() { quit(); }
   Player(const Player&) = delete;
   Player& operator=(const Player&) = delete;
 
@@ -119,8 +117,9 @@ class Player {
     const Live found{result.seen.objects - before_.objects, result.seen.bytes - before_.bytes};
     std::printf("%s: %llu objects, %llu bytes; %zu leaked in %zu bytes", when, ull(found.objects), ull(found.bytes),
                 static_cast<std::size_t>(result.leaked.objects), static_cast<std::size_t>(result.leaked.bytes));
-    if (result.incomplete != ARENA_COMPLETE) {
-      std::printf("; incomplete: %s\n", result.incomplete_why);
+    const char* const why = result.incomplete != ARENA_COMPLETE ? result.incomplete_why : why_uncounted_;
+    if (why != nullptr) {
+      std::printf("; incomplete%s: %s\n", why == why_uncounted_ ? ", as the count before was" : "", why);
       return true;
     }
     const bool is_same = found.objects == live_.objects && found.bytes == live_.bytes;
@@ -150,11 +149,24 @@ class Player {
     for (std::size_t i = 0; i < records_.size(); ++i) {
       const std::uint16_t thread = records_[i].thread;
       if (i == 0) first_thread_ = thread;
-      if (!is_known[thread] && thread != first_thread_) threads_.emplace_back(&Player::play_thread, this, thread);
+      if (!is_known[thread] && thread != first_thread_) start_thread(thread);
       is_known[thread] = true;
     }
     // What starting them takes, and gives back at last, is none of the trace's.
     for (std::size_t started = started_; started < threads_.size(); started = started_) started_.wait(started);
+  }
+
+  // Where no thread can be had, those that there are quit first.
+  void start_thread(std::uint16_t number) try {
+    threads_.emplace_back(&Player::play_thread, this, number);
+  } catch (...) {
+    quit();
+    throw;
+  }
+
+  void quit() {
+    pass_to(kQuit);
+    for (std::thread& thread : threads_) thread.join();
   }
 
   arena_scan_result scan() {
@@ -318,7 +330,8 @@ class Player {
   Mapped<Object> objects_;
   Mapped<std::uintptr_t> roots_;
   Scan* scan_;
-  Live before_;  // what the library found before
+  Live before_;                          // what the library found before
+  const char* why_uncounted_ = nullptr;  // why it could not tell, if so
   std::uint16_t first_thread_ = 0;
   std::vector<std::thread> threads_;
   std::atomic<std::size_t> started_{0};  // of them; each adds itself, the constructor waits for all

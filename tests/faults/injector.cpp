@@ -4,9 +4,12 @@
 // spread evenly; each call from some of them on; and calls at random, from seeds. With SECONDS: all calls, each with
 // all of the errors of its kind, then seeds, for so long. With PLAN (plan.h): one run, of which everything is told.
 //
+// The story "replay" is told by a trace: `arenascan replay` plays it, and finds in each scan what the trace says.
+//
 // A story ends well when it has found everything right (0); or when the loader could not start it and says so: the
 // allocator has told it that there is no memory. A crash, a hang, anything found wrong, and an end without a word are
 // failures, and are told with the plan that brings them back.
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -14,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 
 #include "tests/faults/found.h"
 #include "tests/faults/supervisor.h"
@@ -28,7 +32,10 @@ constexpr std::chrono::seconds kRunLimit{30};
 constexpr std::string_view kOlderKernel = "ioctl:1+:25";
 constexpr unsigned kShortSeeds = 6;
 constexpr int kLoaderFailed = 127;
+constexpr int kCannotStart = 125;
 constexpr int kLeaked = 23;
+constexpr int kAborted = 128 + SIGABRT;
+constexpr std::string_view kNoOptions = "ARENASCAN_OPTIONS are not heeded";
 
 std::string describe(const Run& run) {
   if (!run.was_supervised) return "not supervised";
@@ -48,14 +55,42 @@ bool reports_what_was_lost(const Run& run) {
   return says(run, "SUMMARY: LeakSanitizer: " + run.output.substr(begin, run.output.find('\n', begin) - begin));
 }
 
+// Each scan of replayed.txt, and that at the end, finds what is lost then, or is incomplete and claims nothing. Where
+// memory was refused, the trace is another.
+bool finds_what_trace_loses(const Run& run) {
+  constexpr std::string_view kLost[] = {"; 1 leaked in 64 bytes", "; 0 leaked in 0 bytes", "; 3 leaked in 144 bytes",
+                                        "; 2 leaked in 96 bytes", "; 2 leaked in 96 bytes"};
+  if (says(run, "records were left out")) return true;
+  std::istringstream output(run.output);
+  std::size_t scans = 0;
+  for (std::string line; std::getline(output, line);) {
+    if (line.find(" leaked in ") == std::string::npos) continue;
+    const bool claims_nothing =
+        line.find("; 0 leaked in 0 bytes; incomplete") != std::string::npos && scans < std::size(kLost);
+    if (!claims_nothing && (scans >= std::size(kLost) || line.find(kLost[scans]) == std::string::npos)) return false;
+    ++scans;
+  }
+  return scans == std::size(kLost);
+}
+
+bool is_well_replayed(const Run& run) {
+  const int status = WEXITSTATUS(run.status);
+  // Of a C++ program that has not even the memory for an exception.
+  if (status == kAborted) return says(run, "terminate called without an active exception");
+  return status == 0 && finds_what_trace_loses(run);
+}
+
+bool has_ended(const Run& run) { return run.was_supervised && !run.timed_out && WIFEXITED(run.status); }
+
 bool is_well(const Run& run, bool scans_at_exit) {
-  if (!run.was_supervised || run.timed_out || !WIFEXITED(run.status)) return false;
+  if (!has_ended(run)) return false;
   const int status = WEXITSTATUS(run.status);
   if (status == kLoaderFailed) return says(run, "memory");
+  if (status == kCannotStart) return says(run, "arenascan: ");
+  if (says(run, kNoOptions) && (status == 0 || status == kLeaked)) return true;  // of a scan at exit
   if (!scans_at_exit) return status == 0;
   if (status == kLeaked) return reports_what_was_lost(run);
-  return status == 0 && (says(run, "scan incomplete, nothing is claimed: ") || says(run, "lost: 0 ") ||
-                         says(run, "ARENASCAN_OPTIONS are not heeded"));
+  return status == 0 && (says(run, "scan incomplete, nothing is claimed: ") || says(run, "lost: 0 "));
 }
 
 class Campaign {
@@ -69,13 +104,17 @@ class Campaign {
             (is_whole ? ":stop_timeout_ms=10000" : ":stop_timeout_ms=200"))
                .c_str(),
            1);
-    const std::filesystem::path victim = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "fault_victim";
-    std::vector<std::string> command = {victim.string(), story_};
-    if (is_whole) command.emplace_back("whole");
+    const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    std::vector<std::string> command = {(here / "fault_victim").string(), story_};
+    if (replays_) command = {(here.parent_path() / "arenascan").string(), "replay", ARENA_REPLAYED};
+    if (is_whole && !replays_) command.emplace_back("whole");
     return run_supervised(command, plan, kRunLimit);
   }
 
-  [[nodiscard]] bool is_well(const Run& run) const { return ::is_well(run, scans_at_exit_); }
+  [[nodiscard]] bool is_well(const Run& run) const {
+    const bool is_played = replays_ && has_ended(run) && (run.status == 0 || WEXITSTATUS(run.status) == kAborted);
+    return is_played ? is_well_replayed(run) : ::is_well(run, scans_at_exit_);
+  }
 
   // Tells of a run that went wrong.
   void attempt(const Plan& plan) {
@@ -163,6 +202,7 @@ class Campaign {
   };
 
   std::string story_;
+  bool replays_ = story_ == "replay";
   bool scans_at_exit_ = story_ == "ending";
   std::array<Surroundings, 2> surroundings_{{{Plan(), 4, {}}, {Plan::parse(kOlderKernel).value(), 2, {}}}};
   std::array<unsigned, kCallKindCount> failed_{};
