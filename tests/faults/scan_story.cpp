@@ -65,7 +65,7 @@ void tell_beside_story() {
   const Holders holders(2, Holders::Ears::kOpen);
   pthread_t writer;
   const bool has_writer = pthread_create(&writer, nullptr, replace_young, nullptr) == 0;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 2; ++i) {
     scan_and_check(Beside::kYes);
     lose(10, 1200);  // of no size that the writer frees
   }
