@@ -62,6 +62,9 @@ bool unwind_follows(std::uintptr_t fp, std::uintptr_t sp) noexcept;
 // Tells the calling thread where its stack ends. The main thread's is known; others' are not until told.
 void unwind_set_stack_end(std::uintptr_t end) noexcept;
 
+// Whether the rule that walks go by at this code address is the one that the compiler's table gives. For tests: slow.
+bool unwind_rule_is_right_for_test(std::uintptr_t address) noexcept;
+
 // Where rules are kept: words that hold nothing of the program's.
 std::span<const std::byte> unwind_memory() noexcept;
 

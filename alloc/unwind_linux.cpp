@@ -166,7 +166,7 @@ class Walk {
   [[nodiscard]] bool plausible(std::uintptr_t address, std::uintptr_t lowest) const noexcept {
     if (address < lowest || address % kWord != 0) return false;
     const std::uintptr_t end = t_stack_end;
-    return frame_.sp >= end || address < end;  // beyond the end it knows, the walk is on another stack
+    return frame_.sp > end || address < end;  // beyond the end it knows, the walk is on another stack
   }
 
   // Where the walk goes from here depends on the frame pointer: the trail has to compare it.
@@ -278,6 +278,8 @@ std::size_t unwind(const FrameState& state, std::uintptr_t* frames, std::size_t 
 }
 
 void unwind_set_stack_end(std::uintptr_t end) noexcept { t_stack_end = end; }
+
+bool unwind_rule_is_right_for_test(std::uintptr_t address) noexcept { return rule_for(address) == find_rule(address); }
 
 std::span<const std::byte> unwind_memory() noexcept { return std::as_bytes(std::span(g_rules)); }
 

@@ -1,11 +1,15 @@
 // Bytes as the contents of a stack, walked as if a thread stood there: nothing outside of the stack is read
-// (inaccessible memory lies around it), the walk ends, and a second one, for which all rules are known, finds the same.
+// (inaccessible memory lies around it), the walk ends, a second one finds the same, and each frame was left by the rule
+// that the compiler's table gives. Then words of the stack are changed, one after the other: a cache of stacks that
+// remembers each walk tells what a walk would find, or nothing.
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
+#include "alloc/stack_cache.h"
 #include "alloc/unwind.h"
 #include "fuzz/require.h"
 
@@ -17,6 +21,7 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kStackBytes = 4 * kPage;
 constexpr std::size_t kWords = kStackBytes / sizeof(std::uintptr_t);
+constexpr std::size_t kRedZoneWords = 16;
 
 class Stack {
  public:
@@ -46,34 +51,93 @@ std::uintptr_t word_of(std::uint64_t bits, const Stack& stack) {
   }
 }
 
+struct Frames {
+  std::array<std::uintptr_t, alloc::kMaxFrames> frames{};
+  std::size_t count = 0;
+  friend bool operator==(const Frames&, const Frames&) = default;
+};
+
+Frames walk(const alloc::FrameState& state, alloc::UnwindBy by, alloc::Trail& trail) {
+  Frames found;
+  found.count = alloc::unwind(state, found.frames.data(), found.frames.size(), trail, by);
+  require(found.count <= found.frames.size() && trail.count <= alloc::Trail::kMaxSteps);
+  return found;
+}
+
+void check_walk(const alloc::FrameState& state) {
+  for (const alloc::UnwindBy by : {alloc::UnwindBy::kRules, alloc::UnwindBy::kFramePointers}) {
+    alloc::Trail trail;
+    alloc::Trail again;
+    const Frames found = walk(state, by, trail);
+    require(found == walk(state, by, again));
+    if (by == alloc::UnwindBy::kFramePointers) continue;
+    for (std::size_t i = 0; i < found.count; ++i) {
+      for (const std::uintptr_t address : {found.frames[i] - 1, found.frames[i]}) {
+        require(alloc::unwind_rule_is_right_for_test(address));
+      }
+    }
+  }
+}
+
+// Of one run: what is kept of an earlier one must not decide about this one.
+class Cached {
+ public:
+  Cached() { require(tables_.stacks.init(kTableBytes) && tables_.trails.init(kTableBytes)); }
+  ~Cached() {
+    tables_.stacks.destroy();
+    tables_.trails.destroy();
+  }
+  Cached(const Cached&) = delete;
+  Cached& operator=(const Cached&) = delete;
+
+  void check(const alloc::Origin& origin) {
+    alloc::Trail trail;
+    const Frames found = walk(origin.caller(), alloc::UnwindBy::kRules, trail);
+    std::array<std::uintptr_t, alloc::kMaxFrames + 1> whole{origin.entry_frame()};
+    std::copy_n(found.frames.begin(), found.count, whole.begin() + 1);
+    const alloc::StackId stack = tables_.stacks.intern({whole.data(), found.count + 1});
+    const alloc::StackId cached = cache_.find(origin);
+    require(cached == alloc::kNoStack || cached == stack);
+    cache_.remember(tables_, origin, stack, trail);
+  }
+
+ private:
+  static constexpr std::size_t kTableBytes = std::size_t{1} << 20;
+  alloc::StackTables tables_;
+  alloc::StackCache cache_{};
+};
+
+std::uint64_t word_at(const std::uint8_t* data, std::size_t size, std::size_t number) {
+  constexpr std::size_t kBytes = sizeof(std::uint64_t);
+  std::uint64_t bits = 0;
+  const std::size_t at = number * kBytes;
+  if (at < size) std::memcpy(&bits, data + at, std::min(size - at, kBytes));
+  return bits;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Stack stack;
   std::memset(stack.words(), 0, kStackBytes);
-  std::array<std::uint64_t, 3> start{};
-  std::memcpy(start.data(), data, std::min(size, sizeof(start)));
-  std::size_t count = 0;
-  for (std::size_t at = sizeof(start); at + sizeof(std::uint64_t) <= size && count < kWords;
-       at += sizeof(std::uint64_t)) {
-    std::uint64_t bits = 0;
-    std::memcpy(&bits, data + at, sizeof(bits));
-    stack.words()[count++] = word_of(bits, stack);
-  }
-  constexpr std::size_t kRedZoneWords = 16;
-  const std::size_t sp = kRedZoneWords + start[1] % (kWords - kRedZoneWords);
-  const alloc::FrameState state{word_of(start[0], stack), stack.begin() + sp * sizeof(std::uintptr_t),
-                                word_of(start[2], stack)};
+  constexpr std::size_t kStart = 3;  // words before those of the stack
+  constexpr std::size_t kMostChanges = 16;
+  const std::size_t given = size / sizeof(std::uint64_t);
+  const std::size_t count = given < kStart ? 0 : std::min(given - kStart, kWords);
+  for (std::size_t i = 0; i < count; ++i) stack.words()[i] = word_of(word_at(data, size, kStart + i), stack);
+  const std::size_t sp = kRedZoneWords + word_at(data, size, 1) % (kWords - kRedZoneWords);
   alloc::unwind_set_stack_end(stack.begin() + kStackBytes);
-  for (const alloc::UnwindBy by : {alloc::UnwindBy::kRules, alloc::UnwindBy::kFramePointers}) {
-    std::array<std::array<std::uintptr_t, alloc::kMaxFrames>, 2> frames{};
-    std::array<std::size_t, 2> found{};
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-      alloc::Trail trail;
-      found[i] = alloc::unwind(state, frames[i].data(), frames[i].size(), trail, by);
-      require(found[i] <= frames[i].size() && trail.count <= alloc::Trail::kMaxSteps);
-    }
-    require(found[0] == found[1] && frames[0] == frames[1]);
+  check_walk({word_of(word_at(data, size, 0), stack), stack.begin() + sp * sizeof(std::uintptr_t),
+              word_of(word_at(data, size, 2), stack)});
+
+  Cached cached;
+  const alloc::Origin origin{nullptr, stack.words() + std::min(sp, kWords - 2)};
+  cached.check(origin);
+  for (std::size_t i = 0; i < std::min(count, kMostChanges); ++i) {
+    const std::uint64_t bits = word_at(data, size, kStart + count - 1 - i);
+    stack.words()[sp + bits % (kWords - sp)] = word_of(bits >> 8, stack);
+    cached.check(origin);
+    cached.check(origin);
   }
   alloc::unwind_set_stack_end(0);
   return 0;
