@@ -16,9 +16,17 @@ namespace {
 constexpr std::size_t kWordBytes = sizeof(std::uintptr_t);
 constexpr std::size_t kReserveBytes = std::size_t{64} << 20;
 
+// Of numbers that are too large, half are small sizes, half those about the edges: of a class's slot, of some pages.
 std::size_t size_of(std::uint64_t value) {
   constexpr std::uint64_t kMost = std::uint64_t{1} << 20;
-  return value <= kMost ? value : (value >> 8) % 512;
+  constexpr std::uint64_t kMostPages = 16;
+  if (value <= kMost) return value;
+  const std::uint64_t chosen = value >> 8;
+  if (value % 2 == 0) return chosen % 512;
+  const std::uint64_t edge = chosen % (alloc::kClassCount + kMostPages);
+  const std::size_t bytes = edge < alloc::kClassCount ? alloc::slot_bytes(static_cast<unsigned>(edge))
+                                                      : (edge - alloc::kClassCount + 1) * alloc::kPageBytes;
+  return bytes - 1 + (value >> 16) % 3;
 }
 
 std::size_t alignment_of(const Record& record) {
@@ -26,12 +34,23 @@ std::size_t alignment_of(const Record& record) {
   return std::size_t{1} << (record.detail <= kMostBits ? record.detail : record.detail % 8);
 }
 
+std::uint8_t family_of(Op op) {
+  return op == Op::kNew ? alloc::state::kByNew : op == Op::kNewArray ? alloc::state::kByNewArray : 0;
+}
+
+bool is_zero(const void* memory, std::size_t bytes) {
+  const auto* const first = static_cast<const char*>(memory);
+  return bytes == 0 || (*first == 0 && std::memcmp(first, first + 1, bytes - 1) == 0);
+}
+
 void* pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
 
 }  // namespace
 
-Model::Model() : scanner_(heap_, user_roots_, nullptr) {
-  require(heap_.init(kReserveBytes));
+Model::Model(std::size_t variant) : scanner_(heap_, user_roots_, nullptr) {
+  alloc::RunAllocator::Settings settings;
+  if (variant % 2 != 0) settings.decay_ns = 0;
+  require(heap_.init(kReserveBytes, settings));
   const auto begin = reinterpret_cast<std::uintptr_t>(roots_.data());
   require(user_roots_.add({begin, begin + sizeof(roots_)}));
 }
@@ -39,6 +58,12 @@ Model::Model() : scanner_(heap_, user_roots_, nullptr) {
 Model::~Model() { heap_.destroy(); }
 
 void Model::play(const Record& record) {
+  if (beside_left_ == 0) return play_now(record);
+  beside_.push_back(record);
+  if (--beside_left_ == 0) scan();
+}
+
+void Model::play_now(const Record& record) {
   Thread& by = thread(record);
   switch (record.op) {
     case Op::kMalloc: return allocate(record, size_of(record.value), 1);
@@ -52,7 +77,7 @@ void Model::play(const Record& record) {
     case Op::kDeleteArray: return release(by, object(record.object));
     case Op::kStore: return store(record);
     case Op::kRoot: roots_[record.object % kRoots] = word_of(record); return;
-    case Op::kScan: return scan();
+    case Op::kScan: beside_left_ = record.thread / kThreads % kMostBeside; return beside_left_ == 0 ? scan() : void();
     case Op::kNotLeak: return annotate(object(record.object), alloc::state::kNotLeak);
     case Op::kIgnore: return annotate(object(record.object), alloc::state::kIgnored);
     case Op::kNoScan: return annotate(object(record.object), alloc::state::kNoScan);
@@ -64,11 +89,13 @@ void Model::play(const Record& record) {
   }
 }
 
-bool Model::is_alone(const Record& record) {
-  return record.op == Op::kRoot || record.op == Op::kScan || record.op == Op::kStart || record.op == Op::kFork;
+bool Model::is_alone(const Record& record) const {
+  return beside_left_ != 0 || record.op == Op::kRoot || record.op == Op::kScan || record.op == Op::kStart ||
+         record.op == Op::kFork;
 }
 
 void Model::finish() {
+  if (beside_left_ != 0) scan();
   scan();
   for (const Object& object : objects_) check_contents(object);
   require(heap_.is_valid());
@@ -102,17 +129,20 @@ void Model::allocate(const Record& record, std::size_t bytes, std::size_t alignm
   Object& made = object(record.object);
   if (made.address != 0 || !has_room(bytes)) return;
   Thread& by = thread(record);
+  alignment = std::max(alignment, alloc::kGranuleBytes);
   made.policy = by.disabled == 0 ? 0 : alloc::state::kNotLeak;
-  void* const p = alignment <= alloc::kGranuleBytes && made.policy == 0
-                      ? heap_.allocate(cache_of(by), bytes, heap_.birth(0))
-                      : heap_
-                            .allocate_slow(cache_of(by), bytes, std::max(alignment, alloc::kGranuleBytes),
-                                           heap_.birth(0), made.policy)
-                            .object;
-  require(p != nullptr);
+  made.family = family_of(record.op);
+  const auto flags = static_cast<std::uint8_t>(made.policy | made.family);
+  const bool is_plain = alignment == alloc::kGranuleBytes && flags == 0 && record.op != Op::kCalloc;
+  const alloc::Heap::Allocation given =
+      is_plain ? alloc::Heap::Allocation{heap_.allocate(cache_of(by), bytes, heap_.birth(0)), false}
+               : heap_.allocate_slow(cache_of(by), bytes, alignment, heap_.birth(0), flags);
+  void* const p = given.object;
+  require(p != nullptr && (!given.zeroed || is_zero(p, bytes)));
   made.address = reinterpret_cast<std::uintptr_t>(p);
   made.bytes = bytes;
-  require(made.address % std::max(alignment, alloc::kGranuleBytes) == 0);
+  made.is_young = scans_now_;
+  require(made.address % alignment == 0);
   std::memset(p, 0, bytes);
   const std::scoped_lock lock(mutex_);
   check_no_overlap(made);
@@ -126,6 +156,7 @@ void Model::resize(const Record& record) {
   Object& made = object(record.object);
   const std::size_t bytes = size_of(record.value);
   if (old.address == 0) return allocate(record, bytes, 1);
+  if (scans_now_) return;
   if ((made.address != 0 && &made != &old) || !has_room(bytes)) return;
   check_contents(old);
   const auto keep = [bytes](Object& object) {
@@ -174,6 +205,7 @@ void Model::release(Thread& thread, Object& object) {
   if (object.address == 0) return;
   check_contents(object);
   void* const p = pointer(object.address);
+  heap_.check_family(p, object.family);
   {
     const std::scoped_lock lock(mutex_);
     by_address_.erase(object.address);
@@ -190,7 +222,7 @@ void Model::release(Thread& thread, Object& object) {
 void Model::store(const Record& record) {
   Object& into = object(record.object);
   const std::size_t words = into.bytes / kWordBytes;
-  if (into.address == 0 || words == 0) return;
+  if (into.address == 0 || words == 0 || into.is_young) return;
   const std::size_t position = record.low() / kWordBytes % words;
   const std::uintptr_t word = word_of(record);
   into.words.erase(position);
@@ -199,7 +231,7 @@ void Model::store(const Record& record) {
 }
 
 void Model::annotate(Object& object, std::uint8_t policy) {
-  if (object.address == 0) return;
+  if (object.address == 0 || scans_now_) return;
   alloc::HeapView view(heap_);
   alloc::Object found;
   require(view.find(object.address, found));
@@ -222,15 +254,13 @@ void Model::check_contents(const Object& object) const {
   require(heap_.requested_bytes(pointer(object.address)) == object.bytes);
   const auto* const bytes = reinterpret_cast<const std::uint8_t*>(object.address);
   std::size_t at = 0;
-  const auto is_zero_to = [&](std::size_t end) {
-    for (; at < end; ++at) require(bytes[at] == 0);
-  };
   for (const auto& [position, word] : object.words) {
-    is_zero_to(position * kWordBytes);
-    require(std::memcmp(bytes + at, &word, kWordBytes) == 0);
-    at += kWordBytes;
+    const std::size_t next = position * kWordBytes;
+    require(is_zero(bytes + at, next - at));
+    require(std::memcmp(bytes + next, &word, kWordBytes) == 0);
+    at = next + kWordBytes;
   }
-  is_zero_to(object.bytes);
+  require(is_zero(bytes + at, object.bytes - at));
 }
 
 void Model::check_no_overlap(const Object& object) const {
@@ -238,90 +268,6 @@ void Model::check_no_overlap(const Object& object) const {
   const auto next = by_address_.lower_bound(object.address);
   require(next == by_address_.end() || end_of(object) <= next->first);
   require(next == by_address_.begin() || end_of(objects_[std::prev(next)->second]) <= object.address);
-}
-
-std::size_t Model::find(std::uintptr_t word) const {
-  const auto behind = by_address_.upper_bound(word);
-  if (behind == by_address_.begin()) return kObjects;
-  const std::size_t number = std::prev(behind)->second;
-  const Object& object = objects_[number];
-  const bool is_empty_array = object.bytes == kWordBytes && object.words.empty();  // `new T[0]`
-  return word - object.address < std::max<std::size_t>(object.bytes, 1) + is_empty_array ? number : kObjects;
-}
-
-// Adds what can be reached from some objects, themselves among them.
-void Model::spread(std::vector<std::size_t> from, Set& reached) const {
-  for (const std::size_t number : from) reached[number] = true;
-  while (!from.empty()) {
-    const Object& object = objects_[from.back()];
-    from.pop_back();
-    if ((object.policy & (alloc::state::kNoScan | alloc::state::kIgnored)) != 0) continue;
-    for (const auto& [position, word] : object.words) {
-      const std::size_t number = find(word);
-      if (number == kObjects || reached[number]) continue;
-      reached[number] = true;
-      from.push_back(number);
-    }
-  }
-}
-
-// Of the objects that are not reached: how many groups that reach each other there are which no other one leads to.
-std::size_t Model::count_direct(const Set& reached) const {
-  std::vector<std::size_t> lost;
-  std::vector<Set> leads_to;
-  for (const auto& [address, number] : by_address_) {
-    if (reached[number]) continue;
-    lost.push_back(number);
-    spread({number}, leads_to.emplace_back(Set{}));
-  }
-  std::size_t direct = 0;
-  for (std::size_t a = 0; a < lost.size(); ++a) {
-    bool is_first = true;
-    for (std::size_t b = 0; b < lost.size(); ++b) {
-      if (!leads_to[b][lost[a]]) continue;
-      if (!leads_to[a][lost[b]] || b < a) is_first = false;
-    }
-    direct += is_first ? 1 : 0;
-  }
-  return direct;
-}
-
-void Model::scan() {
-  std::vector<std::size_t> live;
-  for (const std::uintptr_t root : roots_) {
-    if (const std::size_t number = find(root); number != kObjects) live.push_back(number);
-  }
-  for (const auto& [address, number] : by_address_) {
-    if ((objects_[number].policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0) live.push_back(number);
-  }
-  Set reached{};
-  spread(std::move(live), reached);
-
-  scan::Count kept;
-  scan::Count lost;
-  std::size_t fresh = 0;
-  for (const auto& [address, number] : by_address_) {
-    Object& object = objects_[number];
-    scan::Count& count = reached[number] ? kept : lost;
-    ++count.objects;
-    count.bytes += object.bytes;
-    fresh += !reached[number] && !object.reported ? 1 : 0;
-    object.reported = !reached[number];
-  }
-
-  scan::Verdict verdict;
-  scanner_.scan({}, verdict);
-  require(verdict.incomplete == scan::Incomplete::kNo);
-  require(verdict.reached.objects == kept.objects && verdict.reached.bytes == kept.bytes);
-  require(verdict.orphans.objects == lost.objects && verdict.orphans.bytes == lost.bytes);
-  require(verdict.seen.objects == by_address_.size() && verdict.seen.bytes == bytes_);
-  require(verdict.changed.objects == 0);
-  require(verdict.direct.objects == count_direct(reached));
-  require(verdict.direct.objects + verdict.indirect.objects == lost.objects);
-  require(verdict.direct.bytes + verdict.indirect.bytes == lost.bytes);
-  require(verdict.fresh.objects == fresh);
-  require(verdict.recovered.objects == reported_ - (lost.objects - fresh));
-  reported_ = lost.objects;
 }
 
 }  // namespace arenascan::fuzz

@@ -1,15 +1,19 @@
 // A private heap that plays a trace, and a model that knows every object and every pointer in it.
 //
-// Held against the model: no overlap, alignment, sizes, contents; at each scan the numbers of objects and bytes seen,
-// reached and leaked, direct and indirect, new and recovered; at the end the heap's own invariants, and that it gives
-// all memory back. The first difference aborts.
+// Held against the model: no overlap, alignment, sizes, contents, what is said to be zero, who allocated it; at each
+// scan the numbers of objects and bytes seen, reached and leaked, changed, direct and indirect, new and recovered; at
+// the end the heap's own invariants, and that it gives all memory back. The first difference aborts.
 //
 // Any record can be played: numbers are taken modulo what there is (kObjects, kThreads, kRoots), sizes above a mebibyte
 // and alignments above 64 KiB shrink, and what makes no sense (a release of nothing) is left out. So a trace that a
 // program wrote is played nearly as it is, and one of random bytes does something with most of its records.
 //
-// Roots are explicit and nobody writes during a scan, so the verdict is exact: no stack, no register, no orphan that
-// changes.
+// Roots are explicit, and the mark is made while nobody writes, so the verdict is exact: no stack, no register.
+//
+// Beside a scan: as many of the records that follow it as the number of its thread says (above kThreads) are played
+// when the mark is made, some of them before orphans are looked at and the rest between two looks. So orphans are freed
+// and written to that the scan has found. What is born then stays empty, and neither sizes nor policies change: a scan
+// may or may not see it.
 //
 // Threads: those records can be played at the same time, each by another thread, which are of different threads, touch
 // no object in common (touched()) and are not to be played alone (is_alone()). What the model knows of all objects is
@@ -21,6 +25,8 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "alloc/heap.h"
@@ -31,7 +37,8 @@ namespace arenascan::fuzz {
 
 class Model {
  public:
-  Model();
+  // An odd variant: the heap gives memory back to the system at once; an even one: not before a second is over.
+  explicit Model(std::size_t variant);
   ~Model();
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
@@ -45,8 +52,8 @@ class Model {
   [[nodiscard]] static std::array<std::size_t, 2> touched(const trace::Record& record) {
     return {record.object % kObjects, record.other % kObjects};
   }
-  // Whether it looks at more than these.
-  [[nodiscard]] static bool is_alone(const trace::Record& record);
+  // Whether it looks at more than these. Asked of each before it is played.
+  [[nodiscard]] bool is_alone(const trace::Record& record) const;
 
   // A last scan, and the heap's own check of itself; then all is released, and the heap must be empty. Once.
   void finish();
@@ -54,13 +61,21 @@ class Model {
  private:
   static constexpr std::size_t kRoots = 8;
   static constexpr std::size_t kMostBytes = std::size_t{8} << 20;  // of all objects
+  static constexpr std::size_t kMostBeside = 16;                   // records beside one scan, and one more
 
+  using Words = std::map<std::size_t, std::uintptr_t>;
   struct Object {
     std::uintptr_t address = 0;  // 0: none has this number now
     std::size_t bytes = 0;
-    std::uint8_t policy = 0;                      // of alloc/layout.h
-    bool reported = false;                        // a leak of the last scan
-    std::map<std::size_t, std::uintptr_t> words;  // those that are not 0, by position
+    std::uint8_t policy = 0;                              // of alloc/layout.h
+    std::uint8_t family = 0;                              // likewise
+    bool is_young = false;                                // born beside the scan that goes on
+    bool is_orphan = false;                               // of the last mark
+    bool is_reported = false;                             // a leak of the last scan
+    bool is_new = false;                                  // was looked at for the first time
+    bool has_changed = false;                             // between two looks
+    Words words;                                          // those that are not 0, by position
+    std::optional<std::pair<std::size_t, Words>> looked;  // what it held when it was last looked at
   };
   struct Thread {
     alloc::ThreadCache* cache = nullptr;
@@ -71,6 +86,7 @@ class Model {
   Object& object(std::uint32_t number) { return objects_[number % kObjects]; }
   Thread& thread(const trace::Record& record) { return threads_[record.thread % kThreads]; }
   alloc::ThreadCache& cache_of(Thread& thread);
+  void play_now(const trace::Record& record);
 
   void allocate(const trace::Record& record, std::size_t bytes, std::size_t alignment);
   void resize(const trace::Record& record);
@@ -82,7 +98,13 @@ class Model {
   void annotate(Object& object, std::uint8_t policy);
   void end(Thread& thread);
   void give_all_back();
+
+  // A scan, and what it has to find (model_scan.cpp).
   void scan();
+  [[nodiscard]] Set reached() const;
+  void play_beside();
+  void look(bool again);
+  void check_leaks(const scan::Verdict& verdict);
 
   // The word that a record stores: into its target, or null.
   [[nodiscard]] std::uintptr_t word_of(const trace::Record& record);
@@ -93,7 +115,7 @@ class Model {
   // The number of the object that a word points to or into; kObjects: none.
   [[nodiscard]] std::size_t find(std::uintptr_t word) const;
   void spread(std::vector<std::size_t> from, Set& reached) const;
-  [[nodiscard]] std::size_t count_direct(const Set& reached) const;
+  [[nodiscard]] std::size_t count_direct(const Set& leaks) const;
 
   alloc::Heap heap_;
   scan::UserRoots user_roots_;
@@ -105,6 +127,12 @@ class Model {
   std::map<std::uintptr_t, std::size_t> by_address_;
   std::size_t bytes_ = 0;     // of all objects
   std::size_t reported_ = 0;  // leaks of the last scan, those that are gone since among them
+
+  // To be played beside a scan: those that are still awaited, and those that have come.
+  std::size_t beside_left_ = 0;
+  std::vector<trace::Record> beside_;
+  bool scans_now_ = false;
+  unsigned looks_ = 0;  // begun, of the scan that goes on
 };
 
 }  // namespace arenascan::fuzz

@@ -68,7 +68,7 @@ class Round {
     const auto is_anothers = [&](std::size_t object) {
       return owners_[object] != kNobody && owners_[object] != thread;
     };
-    const bool is_alone = fuzz::Model::is_alone(record);
+    const bool is_alone = model_.is_alone(record);
     if (is_alone || std::any_of(touched.begin(), touched.end(), is_anothers)) play();
     if (is_alone) return model_.play(record);
     for (const std::size_t object : touched) owners_[object] = thread;
@@ -102,11 +102,12 @@ class Round {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::Model model;
+  const fuzz::Records records({data, size});
+  fuzz::Model model(records.rest_bytes());
   std::uint64_t seed = 0;  // any number that each byte changes
   for (std::size_t i = 0; i < size; ++i) seed = (seed ^ data[i]) * 0x100000001b3;
   Round round(model, seed);
-  fuzz::for_each_record({data, size}, [&round](const trace::Record& record) { round.add(record); });
+  records.for_each([&round](const trace::Record& record) { round.add(record); });
   round.play();
   model.finish();
   return 0;

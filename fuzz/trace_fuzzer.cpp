@@ -5,8 +5,9 @@
 using namespace arenascan;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::Model model;
-  fuzz::for_each_record({data, size}, [&model](const trace::Record& record) { model.play(record); });
+  const fuzz::Records records({data, size});
+  fuzz::Model model(records.rest_bytes());
+  records.for_each([&model](const trace::Record& record) { model.play(record); });
   model.finish();
   return 0;
 }

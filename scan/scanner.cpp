@@ -131,7 +131,7 @@ void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Ve
 
   if (problem == Incomplete::kNo && !pace.go_on(Phase::kClassify, verdict.reached)) problem = Incomplete::kCancelled;
   const std::uint64_t classify_began = os_monotonic_ns();
-  if (problem == Incomplete::kNo) problem = look_phase(settings);
+  if (problem == Incomplete::kNo) problem = look_phase(settings, pace, verdict);
   if (problem == Incomplete::kNo) problem = hold_phase(settings, verdict);
   if (problem == Incomplete::kNo) problem = suppress_phase(settings, verdict);
   if (problem == Incomplete::kNo) problem = classify_phase(settings, verdict);
@@ -165,7 +165,7 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, Pace& pace, std::ui
   return Incomplete::kNo;
 }
 
-Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {
+Incomplete Scanner::look_phase(const ScanSettings& settings, Pace& pace, const Verdict& verdict) noexcept {
   const auto look_at = [this](auto&& wanted) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < orphans_.size(); ++i) {
@@ -185,6 +185,7 @@ Incomplete Scanner::look_phase(const ScanSettings& settings) noexcept {
   look_at([](const Orphan& orphan) { return !orphan.reported; });
   if (!has_new || settings.second_look_ns == 0) return Incomplete::kNo;
   alloc::os_sleep_ns(settings.second_look_ns);
+  if (!pace.go_on(Phase::kClassify, verdict.reached)) return Incomplete::kCancelled;
   look_at([](const Orphan& orphan) { return orphan.fresh_look; });
   return Incomplete::kNo;
 }

@@ -101,7 +101,7 @@ class Scanner {
   void run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept;
   Incomplete mark_phase(const ScanSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
                         Verdict& verdict) noexcept;
-  Incomplete look_phase(const ScanSettings& settings) noexcept;
+  Incomplete look_phase(const ScanSettings& settings, Pace& pace, const Verdict& verdict) noexcept;
   Incomplete hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   Incomplete suppress_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   Incomplete classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
