@@ -106,9 +106,11 @@ class MarkLane {
   // Takes over all that lane `number`, which is `from`, has left.
   void take_over(MarkLane& from, Exchange& exchange, std::size_t number) noexcept;
 
+  // One that was freed since it turned grey has lost its policy: it is not read where there are any.
   [[nodiscard]] static bool is_read(const alloc::Object& object) noexcept {
+    constexpr std::uint8_t kAsked = alloc::state::kOccupancyMask | alloc::state::kNoScan | alloc::state::kIgnored;
     return !object.page->annotated.load(std::memory_order_relaxed) ||
-           (object.state() & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0;
+           (object.state() & kAsked) == alloc::state::kAllocated;
   }
 
  private:

@@ -47,7 +47,7 @@ TEST_CASE_FIXTURE(Fixture, "a kept descriptor says what it said until it is let 
   CHECK(first.address() == address);
   CHECK(first.bytes() == kBytes);
   CHECK(!alloc::state::is_allocated(first.state()));
-  second.mark() = 8;
+  second.mark().store(8);
   CHECK(first.mark() == 0);
   keep(false);
   CHECK(allocate().page == first.page);

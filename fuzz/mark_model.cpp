@@ -1,0 +1,242 @@
+#include "fuzz/mark_model.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "fuzz/require.h"
+
+namespace arenascan::fuzz {
+namespace {
+
+constexpr std::uintptr_t kOsPage = 4096;
+constexpr std::size_t kWordBytes = sizeof(std::uintptr_t);
+constexpr std::size_t kReserveBytes = std::size_t{256} << 20;
+constexpr std::size_t kMostBytes = std::size_t{4} << 20;  // of all objects
+
+bool is_read(std::uint8_t policy) { return (policy & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0; }
+bool is_root(std::uint8_t policy) { return (policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0; }
+
+}  // namespace
+
+MarkModel::MarkModel() : view_(heap_), marker_(view_) {
+  require(heap_.init(kReserveBytes));
+  require((cache_ = heap_.acquire_cache()) != nullptr);
+}
+
+MarkModel::~MarkModel() {
+  marker_.dismiss_helpers();
+  heap_.destroy();
+}
+
+void MarkModel::mark_stopped(Choices& choices) {
+  mutate(choices, 20);
+  begin();
+  mark_roots();
+  marker_.drain();
+  const std::vector<bool> expected = reached();
+  scan::Count count;
+  for (std::size_t i = 0; i < objects_.size(); ++i) {
+    require(is_black(objects_[i]) == expected[i]);
+    if (!expected[i]) continue;
+    ++count.objects;
+    count.bytes += objects_[i].bytes;
+  }
+  require(marker_.reached().objects == count.objects && marker_.reached().bytes == count.bytes);
+}
+
+void MarkModel::mark_beside(Choices& choices) {
+  mutate(choices, 20);
+  const std::vector<bool> before = reached();
+  for (std::size_t i = 0; i < objects_.size(); ++i) {
+    if (!before[i]) lost_.insert(objects_[i].address);
+  }
+  view_.keep_descriptors_locked(true);
+  begin();
+  mark_roots();
+  drain_beside(choices);
+  protect_and_reread(choices);
+  mutate(choices, choices.below(6));
+  drain_beside(choices);
+  for (std::uint64_t round = choices.below(5); round > 0; --round) {
+    reread_written(choices);
+    drain_beside(choices);
+  }
+  mutate(choices, choices.below(6));
+  {
+    const std::scoped_lock heap(view_);
+    require(marker_.knows_all_locked());
+  }
+  mark_roots();
+  reread_written(choices);
+  marker_.drain();
+  const std::vector<bool> after = reached();
+  for (std::size_t i = 0; i < objects_.size(); ++i) {
+    if (after[i]) require(is_black(objects_[i]));
+    if (is_lost(i)) require(!is_black(objects_[i]));
+  }
+  lost_.clear();
+  view_.keep_descriptors_locked(false);
+}
+
+void MarkModel::begin() {
+  const std::scoped_lock heap(view_);
+  require(marker_.begin_locked());
+}
+
+void MarkModel::mark_roots() {
+  const auto first = reinterpret_cast<std::uintptr_t>(roots_.data());
+  marker_.mark_range({first, first + sizeof(roots_)});
+  marker_.mark_annotated(marker_.page_end());
+}
+
+// A step of the marker, a step of the program, until the marker has nothing left.
+void MarkModel::drain_beside(Choices& choices) {
+  while (choices.one_in(2) ? marker_.step() : !marker_.drain_until(0)) mutate(choices, choices.below(3));
+}
+
+// Piece by piece, of any size, while the program goes on. Pages of pieces to come are not protected yet: what is
+// written there is not listed.
+void MarkModel::protect_and_reread(Choices& choices) {
+  view_.lock();
+  const auto in_use = view_.in_use_locked();
+  view_.unlock();
+  const std::uintptr_t end = in_use.begin + in_use.bytes;
+  for (std::uintptr_t at = in_use.begin; at < end;) {
+    const std::uintptr_t next = std::min(end, at + (1 + choices.below(8)) * alloc::kPageBytes);
+    written_.erase(written_.lower_bound(at), written_.lower_bound(next));
+    marker_.reread_all({at, next});
+    mutate(choices, choices.below(3));
+    at = next;
+  }
+}
+
+void MarkModel::reread_written(Choices& choices) {
+  const auto time = choices.one_in(2) ? scan::Marker::Time::kShort : scan::Marker::Time::kToSpare;
+  for (const std::uintptr_t page : std::exchange(written_, {})) marker_.reread({page, page + kOsPage}, time);
+}
+
+bool MarkModel::is_black(const Live& live) const {
+  alloc::Object object;
+  require(view_.find(live.address, object));
+  return object.mark().load() == marker_.epoch().black();
+}
+
+// What was lost before the mark is nobody's any more: a program cannot find it, so it cannot free or hold it.
+void MarkModel::mutate(Choices& choices, std::uint64_t steps) {
+  for (; steps > 0; --steps) {
+    const std::uint64_t what = choices.below(16);
+    const std::size_t i = objects_.empty() ? 0 : choices.below(objects_.size());
+    if (objects_.size() < 5 || what < 5) {
+      allocate(choices);
+    } else if (what < 8) {
+      roots_[choices.below(roots_.size())] = choices.one_in(3) ? 0 : pointer(choices);
+    } else if (is_lost(i)) {
+      continue;
+    } else if (what < 10) {
+      release(i);
+    } else if (what == 10) {
+      constexpr std::uint8_t kPolicies[] = {alloc::state::kNoScan, alloc::state::kNotLeak, alloc::state::kIgnored};
+      annotate(objects_[i], kPolicies[choices.below(std::size(kPolicies))]);
+    } else if (objects_[i].bytes >= kWordBytes) {
+      const std::size_t words = objects_[i].bytes / kWordBytes;
+      const std::size_t word = choices.one_in(3) ? words - 1 : choices.below(words);
+      store(objects_[i].address + word * kWordBytes, choices.one_in(4) ? 0 : pointer(choices));
+    }
+  }
+}
+
+void MarkModel::allocate(Choices& choices) {
+  const std::uint64_t kind = choices.below(16);
+  const std::size_t bytes = kind < 10   ? choices.below(120)
+                            : kind < 15 ? choices.below(3000)
+                                        : 100'000 + choices.below(100'000);
+  if (bytes_ + bytes > kMostBytes) return;
+  bytes_ += bytes;
+  void* const p = heap_.allocate(*cache_, bytes, heap_.birth(0));
+  require(p != nullptr);
+  std::memset(p, 0, bytes);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  for (std::uintptr_t page = address & ~(kOsPage - 1); page < address + bytes; page += kOsPage) written_.insert(page);
+  objects_.push_back({address, bytes, 0});
+  if (choices.one_in(2)) roots_[choices.below(roots_.size())] = address;
+}
+
+// Takes all pointers to the object back. One that stayed would point to whatever comes to lie there later, which to
+// the verifier is as good as any pointer; but no program can have come by it, and a mark need not see it.
+void MarkModel::release(std::size_t object) {
+  const Live gone = objects_[object];
+  const auto points_there = [&](std::uintptr_t word) {
+    return word >= gone.address && word < gone.address + std::max<std::size_t>(gone.bytes, 1);
+  };
+  for (std::uintptr_t& root : roots_) {
+    if (points_there(root)) root = 0;
+  }
+  for (const Live& live : objects_) {
+    const auto* const words = reinterpret_cast<const std::uintptr_t*>(live.address);
+    for (std::size_t w = 0; w < live.bytes / kWordBytes; ++w) {
+      if (points_there(words[w])) store(live.address + w * kWordBytes, 0);
+    }
+  }
+  bytes_ -= gone.bytes;
+  heap_.release(*cache_, reinterpret_cast<void*>(gone.address));
+  objects_.erase(objects_.begin() + static_cast<std::ptrdiff_t>(object));
+}
+
+void MarkModel::store(std::uintptr_t at, std::uintptr_t value) {
+  std::memcpy(reinterpret_cast<void*>(at), &value, sizeof(value));
+  written_.insert(at & ~(kOsPage - 1));
+}
+
+void MarkModel::annotate(Live& live, std::uint8_t policy) {
+  alloc::Object object;
+  require(view_.find(live.address, object));
+  require(view_.add_policy(object, policy));
+  live.policy |= policy;
+}
+
+// A pointer that the program may come by: to any object that was not lost.
+std::uintptr_t MarkModel::pointer(Choices& choices) {
+  for (int tries = 0; tries < 8; ++tries) {
+    const std::size_t i = choices.below(objects_.size());
+    if (is_lost(i)) continue;
+    const Live& to = objects_[i];
+    return to.address + (to.bytes < 2 || choices.one_in(2) ? 0 : choices.below(to.bytes));
+  }
+  return 0;
+}
+
+// The object whose bytes a word points to, by looking at each.
+std::size_t MarkModel::find(std::uintptr_t word) const {
+  const auto found = std::find_if(objects_.begin(), objects_.end(), [word](const Live& live) {
+    return word >= live.address && word < live.address + std::max<std::size_t>(live.bytes, 1);
+  });
+  return static_cast<std::size_t>(found - objects_.begin());
+}
+
+std::vector<bool> MarkModel::reached() const {
+  std::vector<bool> reached(objects_.size(), false);
+  std::vector<std::size_t> from;
+  const auto add = [&](std::size_t i) {
+    if (i == objects_.size() || reached[i]) return;
+    reached[i] = true;
+    from.push_back(i);
+  };
+  for (const std::uintptr_t word : roots_) add(find(word));
+  for (std::size_t i = 0; i < objects_.size(); ++i) {
+    if (is_root(objects_[i].policy)) add(i);
+  }
+  while (!from.empty()) {
+    const Live live = objects_[from.back()];
+    from.pop_back();
+    if (!is_read(live.policy)) continue;
+    const auto* const words = reinterpret_cast<const std::uintptr_t*>(live.address);
+    for (std::size_t w = 0; w < live.bytes / kWordBytes; ++w) {
+      if (words[w] != 0) add(find(words[w]));
+    }
+  }
+  return reached;
+}
+
+}  // namespace arenascan::fuzz
