@@ -73,8 +73,8 @@ void Model::play_now(const Record& record) {
     case Op::kNew:
     case Op::kNewArray: return allocate(record, size_of(record.value), alignment_of(record));
     case Op::kFree:
-    case Op::kDelete:
-    case Op::kDeleteArray: return release(by, object(record.object));
+    case Op::kDelete: return release(by, object(record.object));
+    case Op::kDeleteArray: return hold(by, object(record.object));
     case Op::kStore: return store(record);
     case Op::kRoot: roots_[record.object % kRoots] = word_of(record); return;
     case Op::kScan: beside_left_ = record.thread / kThreads % kMostBeside; return beside_left_ == 0 ? scan() : void();
@@ -105,6 +105,7 @@ void Model::finish() {
 // A page goes back when its owner has heard of the last free in it: if one went astray, a page stays.
 void Model::give_all_back() {
   for (Object& object : objects_) release(threads_.back(), object);
+  for (const Object& object : held_) release_held(threads_.front().cache, object);
   for (Thread& thread : threads_) end(thread);
   // The second time for frees that were on their way to an owner before.
   for (int round = 0; round < 2; ++round) {
@@ -203,20 +204,45 @@ bool Model::has_room(std::size_t bytes) {
 
 void Model::release(Thread& thread, Object& object) {
   if (object.address == 0) return;
-  check_contents(object);
   void* const p = pointer(object.address);
-  heap_.check_family(p, object.family);
-  {
-    const std::scoped_lock lock(mutex_);
-    by_address_.erase(object.address);
-    bytes_ -= object.bytes;
-    object = {};
-  }
+  forget(object);
   if (thread.cache == nullptr) {
     heap_.release(p);
   } else if (!heap_.release_quickly(*thread.cache, p)) {
     heap_.release(*thread.cache, p);
   }
+}
+
+// Into quarantine; the oldest comes out of it where there are some.
+void Model::hold(Thread& thread, Object& object) {
+  if (object.address == 0) return;
+  const Object held = forget(object);
+  heap_.hold(pointer(held.address));
+  Object oldest;
+  {
+    const std::scoped_lock lock(mutex_);
+    held_.push_back(held);
+    if (held_.size() <= kMostHeld) return;
+    oldest = std::move(held_.front());
+    held_.pop_front();
+  }
+  release_held(thread.cache, oldest);
+}
+
+void Model::release_held(alloc::ThreadCache* cache, const Object& object) {
+  require(heap_.held_bytes(pointer(object.address)) == object.bytes);
+  check_words(object);
+  heap_.release_held(cache, pointer(object.address));
+}
+
+// Before it is the program's no more.
+Model::Object Model::forget(Object& object) {
+  check_contents(object);
+  heap_.check_family(pointer(object.address), object.family);
+  const std::scoped_lock lock(mutex_);
+  by_address_.erase(object.address);
+  bytes_ -= object.bytes;
+  return std::exchange(object, {});
 }
 
 void Model::store(const Record& record) {
@@ -252,6 +278,10 @@ void Model::write(const Object& object, std::size_t position, std::uintptr_t wor
 void Model::check_contents(const Object& object) const {
   if (object.address == 0) return;
   require(heap_.requested_bytes(pointer(object.address)) == object.bytes);
+  check_words(object);
+}
+
+void Model::check_words(const Object& object) {
   const auto* const bytes = reinterpret_cast<const std::uint8_t*>(object.address);
   std::size_t at = 0;
   for (const auto& [position, word] : object.words) {

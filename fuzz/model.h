@@ -23,6 +23,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -62,6 +63,7 @@ class Model {
   static constexpr std::size_t kRoots = 8;
   static constexpr std::size_t kMostBytes = std::size_t{8} << 20;  // of all objects
   static constexpr std::size_t kMostBeside = 16;                   // records beside one scan, and one more
+  static constexpr std::size_t kMostHeld = 4;
 
   using Words = std::map<std::size_t, std::uintptr_t>;
   struct Object {
@@ -94,6 +96,9 @@ class Model {
   void set_bytes(Object& object, std::size_t bytes);
   [[nodiscard]] bool has_room(std::size_t bytes);
   void release(Thread& thread, Object& object);
+  void hold(Thread& thread, Object& object);
+  void release_held(alloc::ThreadCache* cache, const Object& object);
+  Object forget(Object& object);
   void store(const trace::Record& record);
   void annotate(Object& object, std::uint8_t policy);
   void end(Thread& thread);
@@ -105,11 +110,13 @@ class Model {
   void play_beside();
   void look(bool again);
   void check_leaks(const scan::Verdict& verdict);
+  void check_descriptions();
 
   // The word that a record stores: into its target, or null.
   [[nodiscard]] std::uintptr_t word_of(const trace::Record& record);
   static void write(const Object& object, std::size_t position, std::uintptr_t word);
   void check_contents(const Object& object) const;
+  static void check_words(const Object& object);
   void check_no_overlap(const Object& object) const;
 
   // The number of the object that a word points to or into; kObjects: none.
@@ -123,9 +130,10 @@ class Model {
   std::array<std::uintptr_t, kRoots> roots_{};
   std::array<Thread, kThreads> threads_;
   std::array<Object, kObjects> objects_;
-  std::mutex mutex_;  // by_address_, the bytes of the objects in it, bytes_
+  std::mutex mutex_;  // by_address_, the bytes of the objects in it, bytes_, held_
   std::map<std::uintptr_t, std::size_t> by_address_;
   std::size_t bytes_ = 0;     // of all objects
+  std::deque<Object> held_;   // in quarantine
   std::size_t reported_ = 0;  // leaks of the last scan, those that are gone since among them
 
   // To be played beside a scan: those that are still awaited, and those that have come.

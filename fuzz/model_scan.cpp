@@ -106,6 +106,8 @@ void Model::scan() {
   require(verdict.seen.objects == seen.objects && verdict.seen.bytes == seen.bytes);
   require(verdict.recovered.objects == reported_ - known);
   check_leaks(verdict);
+  check_descriptions();
+  for (Object& object : objects_) object.is_young = object.has_changed = false;
 }
 
 // Called when the mark is made, and again before what is new is looked at for the second time.
@@ -155,7 +157,6 @@ void Model::check_leaks(const scan::Verdict& verdict) {
       fresh += leaks[number] && !object.is_reported ? 1 : 0;
       object.is_reported = leaks[number];
     }
-    object.is_young = object.has_changed = false;
   }
   require(verdict.changed.objects == changed_or_held.objects && verdict.changed.bytes == changed_or_held.bytes);
   require(verdict.direct.objects == count_direct(leaks));
@@ -163,6 +164,23 @@ void Model::check_leaks(const scan::Verdict& verdict) {
   require(verdict.direct.bytes + verdict.indirect.bytes == leaked.bytes);
   require(verdict.fresh.objects == fresh);
   reported_ = leaked.objects;
+}
+
+// What the scanner tells of each object afterwards.
+void Model::check_descriptions() {
+  using Standing = scan::Description::Standing;
+  for (const auto& [address, number] : by_address_) {
+    const Object& object = objects_[number];
+    scan::Description told;
+    require(scanner_.describe(address, told));
+    require(told.address == address && told.bytes == object.bytes && told.slot_bytes >= object.bytes);
+    require((told.state & alloc::state::kPolicyMask) == object.policy);
+    require(told.standing == (object.is_young      ? Standing::kBornLater
+                              : !object.is_orphan  ? Standing::kReached
+                              : object.is_reported ? Standing::kLeaked
+                              : object.has_changed ? Standing::kChanged
+                                                   : Standing::kHeldByChanged));
+  }
 }
 
 }  // namespace arenascan::fuzz

@@ -1,6 +1,7 @@
-// Bytes as requests for memory of any size and alignment, the impossible ones among them: the class is the smallest
-// that serves, and what the heap hands out is aligned, as long as asked for, apart from the rest, and reads and writes
-// as memory. (tests/unit/size_class_test.cpp goes through all sizes that have a class.)
+// Bytes as requests for memory of any size and alignment, the impossible ones among them, and some frees: the class is
+// the smallest that serves, and what the heap hands out is aligned, as long as asked for, apart from the rest, zero
+// where it is said to be, and reads and writes as memory. (tests/unit/size_class_test.cpp goes through all sizes that
+// have a class.)
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -17,11 +18,12 @@ namespace {
 constexpr std::size_t kReserveBytes = std::size_t{256} << 20;
 constexpr std::size_t kMostTouched = 4096;  // bytes written at each end
 
-// Nine bytes. Small sizes are as likely as those with all bits.
+// Nine bytes. Small sizes are as likely as those with all bits. One in eight frees.
 struct Request {
   std::uint64_t bits;
   std::uint8_t shape;
 
+  [[nodiscard]] bool is_free() const { return shape >= 224; }
   [[nodiscard]] std::size_t bytes() const { return bits >> (shape & 63); }
   [[nodiscard]] std::size_t alignment() const { return std::size_t{1} << (bits % 64 % (shape < 128 ? 5 : 40)); }
 };
@@ -49,6 +51,16 @@ void for_each_touched(const Block& block, Visit&& visit) {
   visit(begin + block.bytes - count, count);
 }
 
+bool is_all(const std::uint8_t* from, std::size_t count, std::uint8_t wanted) {
+  return std::all_of(from, from + count, [wanted](std::uint8_t byte) { return byte == wanted; });
+}
+
+void check_and_release(alloc::Heap& heap, alloc::ThreadCache& cache, const Block& block) {
+  for_each_touched(block,
+                   [&](const std::uint8_t* from, std::size_t count) { require(is_all(from, count, block.fill)); });
+  heap.release(cache, reinterpret_cast<void*>(block.begin));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -57,32 +69,38 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   alloc::ThreadCache* const cache = heap.acquire_cache();
   require(cache != nullptr);
   std::vector<Block> blocks;
+  std::uint8_t fill = 1;
   for (constexpr std::size_t kBytes = 9; size >= kBytes; data += kBytes, size -= kBytes) {
     Request request{};
     std::memcpy(&request.bits, data, sizeof(request.bits));
     request.shape = data[8];
+    if (request.is_free()) {
+      if (blocks.empty()) continue;
+      const auto block = blocks.begin() + static_cast<std::ptrdiff_t>(request.bits % blocks.size());
+      check_and_release(heap, *cache, *block);
+      blocks.erase(block);
+      continue;
+    }
     const std::size_t bytes = request.bytes();
     const std::size_t alignment = std::max(request.alignment(), alloc::kGranuleBytes);
     check_class(bytes, alignment);
-    void* const p = heap.allocate_slow(*cache, bytes, alignment, heap.birth(0), 0).object;
+    const alloc::Heap::Allocation given = heap.allocate_slow(*cache, bytes, alignment, heap.birth(0), 0);
+    void* const p = given.object;
     require(p != nullptr || bytes >= kReserveBytes / 8 || alignment > alloc::kPageBytes || !blocks.empty());
     if (p == nullptr) continue;
-    const Block block{reinterpret_cast<std::uintptr_t>(p), bytes, static_cast<std::uint8_t>(blocks.size())};
+    const Block block{reinterpret_cast<std::uintptr_t>(p), bytes, fill++};
     require(block.begin % alignment == 0);
     require(heap.requested_bytes(p) == bytes);
     for (const Block& other : blocks) {
       require(block.begin + std::max<std::size_t>(bytes, 1) <= other.begin ||
               other.begin + std::max<std::size_t>(other.bytes, 1) <= block.begin);
     }
+    for_each_touched(block,
+                     [&](std::uint8_t* from, std::size_t count) { require(!given.zeroed || is_all(from, count, 0)); });
     for_each_touched(block, [&](std::uint8_t* from, std::size_t count) { std::memset(from, block.fill, count); });
     blocks.push_back(block);
   }
-  for (const Block& block : blocks) {
-    for_each_touched(block, [&](const std::uint8_t* from, std::size_t count) {
-      require(std::all_of(from, from + count, [&](std::uint8_t byte) { return byte == block.fill; }));
-    });
-    heap.release(*cache, reinterpret_cast<void*>(block.begin));
-  }
+  for (const Block& block : blocks) check_and_release(heap, *cache, block);
   require(heap.is_valid());
   heap.destroy();
   return 0;
