@@ -16,6 +16,14 @@ constexpr std::size_t kReserveBytes = std::size_t{256} << 20;
 constexpr std::size_t kMostBytes = std::size_t{4} << 20;  // of all objects
 
 bool is_read(std::uint8_t policy) { return (policy & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0; }
+scan::PointerForms some_forms(Choices& choices) {
+  scan::PointerForms forms;
+  forms.unaligned = choices.one_in(2);
+  forms.past_end = choices.one_in(2);
+  forms.tag_bits = static_cast<unsigned>(choices.below(scan::PointerForms::kMostTagBits + 1));
+  return forms;
+}
+
 bool is_root(std::uint8_t policy) { return (policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0; }
 
 }  // namespace
@@ -31,6 +39,7 @@ MarkModel::~MarkModel() {
 }
 
 void MarkModel::mark_stopped(Choices& choices) {
+  set_forms(choices.below(4) == 3 ? some_forms(choices) : scan::PointerForms{});
   mutate(choices, 20);
   begin();
   mark_roots();
@@ -44,6 +53,12 @@ void MarkModel::mark_stopped(Choices& choices) {
     count.bytes += objects_[i].bytes;
   }
   require(marker_.reached().objects == count.objects && marker_.reached().bytes == count.bytes);
+  set_forms({});
+}
+
+void MarkModel::set_forms(const scan::PointerForms& forms) {
+  forms_ = forms;
+  marker_.set_forms(forms);
 }
 
 void MarkModel::mark_beside(Choices& choices) {
@@ -140,9 +155,10 @@ void MarkModel::mutate(Choices& choices, std::uint64_t steps) {
       constexpr std::uint8_t kPolicies[] = {alloc::state::kNoScan, alloc::state::kNotLeak, alloc::state::kIgnored};
       annotate(objects_[i], kPolicies[choices.below(std::size(kPolicies))]);
     } else if (objects_[i].bytes >= kWordBytes) {
-      const std::size_t words = objects_[i].bytes / kWordBytes;
-      const std::size_t word = choices.one_in(3) ? words - 1 : choices.below(words);
-      store(objects_[i].address + word * kWordBytes, choices.one_in(4) ? 0 : pointer(choices));
+      const std::size_t step = forms_.unaligned ? 1 : kWordBytes;
+      const std::size_t places = (objects_[i].bytes - kWordBytes) / step + 1;
+      const std::size_t place = choices.one_in(3) ? places - 1 : choices.below(places);
+      store(objects_[i].address + place * step, choices.one_in(4) ? 0 : pointer(choices));
     }
   }
 }
@@ -196,13 +212,16 @@ void MarkModel::annotate(Live& live, std::uint8_t policy) {
   live.policy |= policy;
 }
 
-// A pointer that the program may come by: to any object that was not lost.
+// A pointer that the program may come by: to any object that was not lost, in any form that is looked for.
 std::uintptr_t MarkModel::pointer(Choices& choices) {
   for (int tries = 0; tries < 8; ++tries) {
     const std::size_t i = choices.below(objects_.size());
     if (is_lost(i)) continue;
     const Live& to = objects_[i];
-    return to.address + (to.bytes < 2 || choices.one_in(2) ? 0 : choices.below(to.bytes));
+    std::uintptr_t word = to.address + (to.bytes < 2 || choices.one_in(2) ? 0 : choices.below(to.bytes));
+    if (forms_.past_end && choices.one_in(2)) word = to.address + to.bytes;
+    if (forms_.tag_bits != 0) word |= choices.below(std::uint64_t{1} << forms_.tag_bits) << (64 - forms_.tag_bits);
+    return word;
   }
   return 0;
 }
@@ -223,18 +242,25 @@ std::vector<bool> MarkModel::reached() const {
     reached[i] = true;
     from.push_back(i);
   };
-  for (const std::uintptr_t word : roots_) add(find(word));
+  const auto read = [&](const void* memory, std::size_t bytes) {
+    const auto* const first = static_cast<const char*>(memory);
+    for (std::size_t at = 0; at + kWordBytes <= bytes; at += forms_.unaligned ? 1 : kWordBytes) {
+      std::uintptr_t word = 0;
+      std::memcpy(&word, first + at, sizeof(word));
+      if (word == 0) continue;
+      word = word << forms_.tag_bits >> forms_.tag_bits;
+      add(find(word));
+      if (forms_.past_end) add(find(word - 1));
+    }
+  };
+  read(roots_.data(), sizeof(roots_));
   for (std::size_t i = 0; i < objects_.size(); ++i) {
     if (is_root(objects_[i].policy)) add(i);
   }
   while (!from.empty()) {
     const Live live = objects_[from.back()];
     from.pop_back();
-    if (!is_read(live.policy)) continue;
-    const auto* const words = reinterpret_cast<const std::uintptr_t*>(live.address);
-    for (std::size_t w = 0; w < live.bytes / kWordBytes; ++w) {
-      if (words[w] != 0) add(find(words[w]));
-    }
+    if (is_read(live.policy)) read(reinterpret_cast<const void*>(live.address), live.bytes);
   }
   return reached;
 }

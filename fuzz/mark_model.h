@@ -1,7 +1,8 @@
 // A marker beside a program, and a verifier that shares nothing with it: a list of the live objects, and a search that
 // finds the object for a word by looking through that list. Both ways of a mark:
 //
-//   stopped      every object is black if the verifier reaches it, white if it does not; each was counted once
+//   stopped      every object is black if the verifier reaches it, white if it does not; each was counted once;
+//                pointers are looked for in any form (pointer_forms.h)
 //   beside       objects are allocated, freed and rewired between any two steps of the marker, and the OS pages that
 //                were written since the protection are told to it, as mark_cycle.h has it. At the end whatever the
 //                verifier reaches is black, and what was lost before the mark began is white.
@@ -45,6 +46,7 @@ class MarkModel {
     std::uint8_t policy;
   };
 
+  void set_forms(const scan::PointerForms& forms);
   void begin();
   void mark_roots();
   void drain_beside(Choices& choices);
@@ -69,6 +71,7 @@ class MarkModel {
   alloc::HeapView view_;
   scan::Marker marker_;
   alloc::ThreadCache* cache_ = nullptr;
+  scan::PointerForms forms_;
   std::array<std::uintptr_t, 12> roots_{};
   std::vector<Live> objects_;
   std::size_t bytes_ = 0;             // of all of them
