@@ -89,6 +89,18 @@ void Model::play_now(const Record& record) {
   }
 }
 
+std::array<std::size_t, 2> Model::touched(const Record& record) {
+  const std::size_t object = record.object % kObjects;
+  switch (record.op) {
+    case Op::kRealloc:
+    case Op::kStore: return {object, record.other % kObjects};
+    case Op::kDisable:
+    case Op::kEnable:
+    case Op::kEnd: return {kObjects, kObjects};
+    default: return {object, kObjects};
+  }
+}
+
 bool Model::is_alone(const Record& record) const {
   return beside_left_ != 0 || record.op == Op::kRoot || record.op == Op::kScan || record.op == Op::kStart ||
          record.op == Op::kFork;

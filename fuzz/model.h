@@ -49,10 +49,8 @@ class Model {
 
   void play(const trace::Record& record);
 
-  // The objects that a record looks at or changes, by number.
-  [[nodiscard]] static std::array<std::size_t, 2> touched(const trace::Record& record) {
-    return {record.object % kObjects, record.other % kObjects};
-  }
+  // The objects that a record looks at or changes, by number; kObjects: none. Few, so that others can be played beside.
+  [[nodiscard]] static std::array<std::size_t, 2> touched(const trace::Record& record);
   // Whether it looks at more than these. Asked of each before it is played.
   [[nodiscard]] bool is_alone(const trace::Record& record) const;
 

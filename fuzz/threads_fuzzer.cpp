@@ -71,7 +71,9 @@ class Round {
     const bool is_alone = model_.is_alone(record);
     if (is_alone || std::any_of(touched.begin(), touched.end(), is_anothers)) play();
     if (is_alone) return model_.play(record);
-    for (const std::size_t object : touched) owners_[object] = thread;
+    for (const std::size_t object : touched) {
+      if (object != fuzz::Model::kObjects) owners_[object] = thread;
+    }
     records_[thread].push_back(record);
   }
 
@@ -96,7 +98,7 @@ class Round {
   fuzz::Model& model_;
   std::uint64_t seed_;
   std::array<std::vector<trace::Record>, kThreads> records_;
-  std::array<std::size_t, fuzz::Model::kObjects> owners_{};
+  std::array<std::size_t, fuzz::Model::kObjects + 1> owners_{};  // the last one: of none, always nobody
 };
 
 }  // namespace
