@@ -191,7 +191,7 @@ std::string_view read_start_variable(std::string_view name) noexcept {
   const std::ptrdiff_t length = os_read_file("/proc/self/environ", environment, sizeof(environment));
   if (length < 0) {
     FixedText line;
-    line.text("arenascan: /proc/self/environ cannot be read; ").text(name).text(" is not heeded");
+    line.text("arenascan: /proc/self/environ cannot be read; ").text(name).text(" are not heeded");
     write_line(line.view());
   }
   std::string_view rest(environment, length < 0 ? 0 : static_cast<std::size_t>(length));
