@@ -103,9 +103,6 @@ struct PageLocal {
   std::uint32_t event = 0;  // value of `used` at which a free needs the slow path: 0, or, when the page is full, less
                             // than its capacity
   [[nodiscard]] std::uint64_t* free_bits() noexcept { return reinterpret_cast<std::uint64_t*>(this + 1); }
-  [[nodiscard]] const std::uint64_t* free_bits() const noexcept {
-    return reinterpret_cast<const std::uint64_t*>(this + 1);
-  }
 };
 
 // What frees by other threads leave behind, in front of the bits of their slots.
@@ -119,9 +116,6 @@ struct PageRemote {
 
   // Set by other threads (release), taken by the owner (acquire).
   [[nodiscard]] Atomic<std::uint64_t>* bits() noexcept { return reinterpret_cast<Atomic<std::uint64_t>*>(this + 1); }
-  [[nodiscard]] const Atomic<std::uint64_t>* bits() const noexcept {
-    return reinterpret_cast<const Atomic<std::uint64_t>*>(this + 1);
-  }
 };
 
 struct alignas(64) Page {

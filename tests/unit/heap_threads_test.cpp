@@ -117,3 +117,25 @@ TEST_CASE("a page that changes hands while frees into it are under way loses non
   }
   heap.destroy();
 }
+
+TEST_CASE("what was held back is freed with a thread's cache and without one") {
+  alloc::Heap heap;
+  REQUIRE(heap.init(std::size_t{1} << 28));
+  alloc::ThreadCache* const cache = heap.acquire_cache();
+  for (const std::size_t bytes : {std::size_t{48}, std::size_t{1} << 20}) {
+    for (alloc::ThreadCache* const frees : {cache, static_cast<alloc::ThreadCache*>(nullptr)}) {
+      void* const object = heap.allocate(*cache, bytes, heap.birth(0));
+      REQUIRE(object != nullptr);
+      CHECK(count_live(heap) == 1);
+      heap.hold(object);
+      CHECK(count_live(heap) == 0);
+      CHECK(heap.held_bytes(object) == bytes);
+      heap.release_held(frees, object);
+      CHECK(count_live(heap) == 0);
+    }
+  }
+  heap.release_cache(*cache);
+  heap.release_cache(*heap.acquire_cache());  // hears of frees that were on their way
+  CHECK(heap.taken_bytes() == 0);
+  heap.destroy();
+}
