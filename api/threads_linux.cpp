@@ -34,7 +34,8 @@ using PthreadCreate = int (*)(pthread_t*, const pthread_attr_t*, StartRoutine, v
 using Dlclose = int (*)(void*);
 
 // Handed from the creating thread to the new one. It lies on the tracked heap, marked as no leak, so that whatever
-// `argument` owns is reached while nobody else holds it.
+// `argument` owns is reached while nobody else holds it. It goes when the thread runs, but the C library keeps the word
+// that it was handed as: so that is no address (hide(), its own inverse), which would hold what the program gets there.
 struct Start {
   StartRoutine routine;
   thrd_start_t c11_routine;  // in its place, if it is not null
@@ -43,6 +44,8 @@ struct Start {
                      // thread
   bool has_room;     // on its stack, for clearing a part of it
 };
+
+void* hide(void* word) noexcept { return reinterpret_cast<void*>(~reinterpret_cast<std::uintptr_t>(word)); }
 
 template <typename Function>
 Function next_symbol(const char* name) noexcept {
@@ -81,10 +84,11 @@ void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
   asm volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
 }
 
-void* run_thread(void* opaque) {
-  const Start start = *static_cast<Start*>(opaque);
+void* run_thread(void* hidden) {
+  void* const memory = hide(hidden);
+  const Start start = *static_cast<Start*>(memory);
   if (start.has_room) clear_stack_below();
-  api::release(opaque);
+  api::release(memory);
   if (start.id != 0) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), start.id);
   if (start.c11_routine == nullptr) return start.routine(start.argument);
   return reinterpret_cast<void*>(std::intptr_t{start.c11_routine(start.argument)});
@@ -125,7 +129,7 @@ int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start sta
   alloc::Object object;
   alloc::HeapView heap(api::process().heap);
   if (heap.find(reinterpret_cast<std::uintptr_t>(memory), object)) heap.add_policy(object, alloc::state::kNotLeak);
-  const int error = create(thread, attributes, run_thread, memory);
+  const int error = create(thread, attributes, run_thread, hide(memory));
   if (error != 0) {
     api::release(memory);
   } else if (start.id != 0) {

@@ -22,7 +22,7 @@ using trace::Record;
 namespace {
 
 constexpr std::size_t kWordBytes = sizeof(std::uintptr_t);
-constexpr int kErrno = 4711;  // nobody's
+constexpr int kErrno = ProcessModel::kErrno;
 
 // Compilers know malloc and its kin: behind these pointers they do not.
 void* (*volatile do_malloc)(std::size_t) = std::malloc;
@@ -212,8 +212,7 @@ void ProcessModel::allocate(const Record& record) {
   made.alignment = is_new ? alignment : 1;
   made.family = record.op == Op::kNew ? Family::kNew : is_new ? Family::kNewArray : Family::kMalloc;
   made.is_not_leak = t_disabled != 0;
-  const bool is_aligned = !(record.op == Op::kMemalign && record.other % 3 == 2 && alignment < kWordBytes);
-  require(reinterpret_cast<std::uintptr_t>(got) % std::max(is_aligned ? alignment : 1, std::size_t{16}) == 0);
+  require(reinterpret_cast<std::uintptr_t>(got) % std::max(alignment, std::size_t{16}) == 0);
   enter(made, static_cast<std::uint8_t*>(got), bytes);
   fill(made);
 }

@@ -28,6 +28,7 @@ namespace arenascan::fuzz {
 class ProcessModel {
  public:
   static constexpr std::size_t kObjects = 64;
+  static constexpr int kErrno = 4711;  // nobody's; what succeeds leaves it
   using Touched = std::array<bool, kObjects>;
 
   static void start();  // once, before all others

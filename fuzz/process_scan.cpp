@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -144,7 +145,8 @@ void ProcessModel::scan(const Record& record) {
   found.size = sizeof(found);
   for (int attempt = 0; attempt < 8; ++attempt) {
     forget();
-    require(arena_scan_ex(&options, &found) == 0);
+    errno = kErrno;
+    require(arena_scan_ex(&options, &found) == 0 && errno == kErrno);
     if (is_cancelled && found.incomplete == ARENA_INCOMPLETE_CANCELLED) return require(found.leaked.objects == 0);
     require(found.incomplete == ARENA_COMPLETE);
     require(found.direct.objects + found.indirect.objects == found.leaked.objects);
