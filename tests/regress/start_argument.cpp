@@ -12,8 +12,9 @@ using namespace arenascan::test;
 
 namespace {
 
-constexpr int kThreads = 64;   // as many as a word of free bits has, so that it is taken again
+constexpr int kThreads = 192;  // three times as many as a word of free bits has, so that some are taken again
 constexpr long kLost = 5'000;  // several pages full
+constexpr long kOldWords = 3;  // on the stacks, that may keep one; the descriptors kept ten and more
 constexpr std::size_t kBytes = 40;
 
 std::counting_semaphore<> g_started(0);
@@ -38,7 +39,7 @@ int main() {
   const std::uint32_t mark = arena_mark();
   for (long i = 0; i < kLost; ++i) lose();
   scrub_stack();
-  CHECK(leaked_since(mark) == kLost);
+  CHECK(leaked_since(mark) >= kLost - kOldWords);
   g_end.release(kThreads);
   for (std::thread& thread : threads) thread.join();
   return finish();
