@@ -30,7 +30,7 @@ void scan_process(const scan::ScanSettings& wanted, VerdictVisit visit, void* ar
   {
     scan::ScanSettings settings = wanted;
     report::Suppressions::Search search(process_suppressions(), process().tables.stacks);
-    if (!process_suppressions().empty()) {
+    if (!process_suppressions().list().empty()) {
       settings.suppress_argument = &search;
       settings.is_suppressed = [](alloc::StackId stack, void* asked) {
         return static_cast<report::Suppressions::Search*>(asked)->covers(stack);

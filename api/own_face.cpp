@@ -10,7 +10,7 @@ void face::load_options(alloc::Options&) noexcept {}
 
 void face::begin() noexcept {
   const char* const path = alloc::options().suppressions.chars;
-  if (*path != 0) process_suppressions().add_file(path, alloc::write_line);
+  if (*path != 0) process_suppressions().list().add_file(path, alloc::write_line);
 }
 
 bool face::scans_at_exit() noexcept { return alloc::options().at_exit; }

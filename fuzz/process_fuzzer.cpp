@@ -151,7 +151,7 @@ Round g_round;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   g_round.begin();
-  fuzz::for_each_record({data, size}, [](const trace::Record& record) { g_round.add(record); });
+  fuzz::Records({data, size}).for_each([](const trace::Record& record) { g_round.add(record); });
   g_round.finish();
   return 0;
 }

@@ -26,7 +26,7 @@ void die_without_memory(std::size_t bytes) noexcept {
 }
 
 void add_suppressions() noexcept {
-  report::Suppressions& suppressions = process_suppressions();
+  report::SuppressionList& suppressions = process_suppressions().list();
   bool is_good = true;
   if (const char* const path = alloc::options().suppressions.chars; *path != 0) {
     is_good = suppressions.add_file(path, alloc::write_line);

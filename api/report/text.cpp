@@ -102,7 +102,7 @@ class TextReport {
   void write_used(const scan::Verdict& verdict, Suppressions& suppressions) noexcept {
     if (verdict.suppressed_groups.empty()) return;
     out_.text(kLine).text("Suppressions used:\n  count      bytes template\n");
-    for (std::size_t i = 0; i < suppressions.size(); ++i) {
+    for (std::size_t i = 0; i < suppressions.list().size(); ++i) {
       scan::Count count;
       for (const scan::Group& group : verdict.suppressed_groups) {
         if (suppressions.covering(group.stack) != i) continue;
@@ -113,17 +113,17 @@ class TextReport {
       write_right(count.objects, 7);
       out_.text(" ");
       write_right(count.bytes, 10);
-      out_.text(" ").text(suppressions.pattern(i)).text("\n");
+      out_.text(" ").text(suppressions.list().pattern(i)).text("\n");
     }
     out_.text(kLine).text("\n");
   }
 
   void write_unused(Suppressions& suppressions) noexcept {
     bool any = false;
-    for (std::size_t i = 0; i < suppressions.size(); ++i) {
+    for (std::size_t i = 0; i < suppressions.list().size(); ++i) {
       if (suppressions.was_used(i)) continue;
       if (!any) out_.text("Suppressions that have matched nothing:\n");
-      out_.text("  ").text(suppressions.pattern(i)).text("\n");
+      out_.text("  ").text(suppressions.list().pattern(i)).text("\n");
       any = true;
     }
     if (any) out_.text("\n");
