@@ -74,6 +74,28 @@ ARENASCAN_OPTIONS="log_path=/no/such/directory/report" preloaded ./leaky >out 2>
 check "a log_path that cannot be written is named" grep -q "cannot write the report to /no/such/directory/report" err
 check "and the report goes to standard error" grep -q SUMMARY err
 
+printf '# known\nleak:^leak*)$\nleak:nowhere\n' >known
+ARENASCAN_OPTIONS="suppressions=$work/known:print_unused_suppressions=1" preloaded ./leaky >out 2>err; status=$?
+check "a suppressed leak is none" [ "$status" -eq 3 ]
+check "the suppression is told, with what it covers" grep -q '^      3         21 ^leak\*)\$$' err
+check "and the one that has matched nothing" grep -q '^  nowhere$' err
+ARENASCAN_OPTIONS="suppressions=$work/known:print_suppressions=0" preloaded ./leaky >out 2>err; status=$?
+check "print_suppressions=0: nothing is said" [ "$status" -eq 3 -a ! -s err ]
+printf 'leak:no such\nbad line\nleak:leaky.cpp\n' >half
+ARENASCAN_OPTIONS="suppressions=$work/half" preloaded ./leaky >out 2>err; status=$?
+check "a bad line is named, and the others count" [ "$status" -eq 3 ]
+check "a bad line is named, and what would be right" grep -q 'line 2: "bad line" is none; right would be leak:PATTERN' err
+ARENASCAN_OPTIONS="suppressions=$work/known:symbolize=0" preloaded ./leaky >out 2>err; status=$?
+check "without symbols functions cannot be matched, which is said" grep -q 'held against modules only' err
+check "and the leak is told" [ "$status" -eq 23 ]
+ARENASCAN_OPTIONS="suppressions=/no/such/file" preloaded ./leaky >out 2>err; status=$?
+check "suppressions that cannot be read are named" grep -q 'suppressions, "/no/such/file", cannot be read' err
+ARENASCAN_OPTIONS="report_objects=1:log_exe_name=1" preloaded ./leaky >out 2>err
+check "report_objects lists them" [ "$(grep -Ec '^0x[0-9a-f]+ \(7 bytes\)$' err)" -eq 3 ]
+check "log_exe_name names the program" grep -Eq '^==leaky==[0-9]+==ERROR' err
+ARENASCAN_OPTIONS="strip_path_prefix=$work/" preloaded ./leaky >out 2>err
+check "strip_path_prefix shortens paths" grep -Eq ' in leak\(\) leaky.cpp:' err
+
 ARENASCAN_OPTIONS="at_exi=1:exitcode=300:stacks=maybe:print_summary=2:symbolize=0" preloaded ./leaky >out 2>err; status=$?
 check "an unknown option is named with the nearest" grep -q 'unknown option "at_exi"; did you mean "at_exit"?' err
 check "a number out of range is named" grep -q 'option exitcode is "300"; it takes a number from 0 to 255' err
