@@ -47,11 +47,11 @@ constexpr OptionRow option_row(std::string_view name, std::size_t offset, unsign
   using Kind = OptionRow::Kind;
   static_assert(std::is_same_v<T, bool> || std::is_same_v<T, unsigned> || std::is_same_v<T, OptionText> ||
                 std::is_same_v<T, StackMode>);
-  constexpr Kind kind = std::is_same_v<T, bool>         ? Kind::kFlag
-                        : std::is_same_v<T, unsigned>   ? Kind::kNumber
-                        : std::is_same_v<T, OptionText> ? Kind::kText
-                                                        : Kind::kStackMode;
-  return {name, kind, offset, least, most, help};
+  constexpr Kind kKind = std::is_same_v<T, bool>         ? Kind::kFlag
+                         : std::is_same_v<T, unsigned>   ? Kind::kNumber
+                         : std::is_same_v<T, OptionText> ? Kind::kText
+                                                         : Kind::kStackMode;
+  return {name, kKind, offset, least, most, help};
 }
 
 using OptionTable = std::span<const OptionRow>;

@@ -25,8 +25,8 @@ namespace __sanitizer {                                                // NOLINT
 }  // namespace __sanitizer
 
 extern "C" {
-[[gnu::weak]] int LLVMFuzzerRunDriver(int* argc, char*** argv, int (*callback)(const std::uint8_t*, std::size_t));
-int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, std::size_t),  // NOLINT(*reserved*)
+[[gnu::weak]] int LLVMFuzzerRunDriver(int*, char***, int (*)(const std::uint8_t*, std::size_t));  // NOLINT(*naming)
+int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, std::size_t),        // NOLINT(*reserved*)
                                               void (*)(const volatile void*));
 }
 

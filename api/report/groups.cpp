@@ -1,6 +1,7 @@
 #include "api/report/groups.h"
 
 #include <algorithm>
+#include <compare>
 #include <span>
 #include <tuple>
 
@@ -38,11 +39,11 @@ alloc::MetaVector<CoarseGroup> coarse_groups(const alloc::MetaVector<scan::Group
     return std::lexicographical_compare_three_way(left.begin(), left.end(), right.begin(), right.end());
   };
   std::sort(groups.begin(), groups.end(), [&](const CoarseGroup& a, const CoarseGroup& b) {
-    return a.direct != b.direct ? a.direct : compare(a, b) < 0;
+    return a.direct != b.direct ? a.direct : std::is_lt(compare(a, b));
   });
   std::size_t count = 0;
   for (const CoarseGroup& group : groups) {
-    if (count != 0 && groups[count - 1].direct == group.direct && compare(groups[count - 1], group) == 0) {
+    if (count != 0 && groups[count - 1].direct == group.direct && std::is_eq(compare(groups[count - 1], group))) {
       groups[count - 1].objects += group.objects;
       groups[count - 1].bytes += group.bytes;
     } else {
