@@ -26,7 +26,7 @@ std::vector<std::string> split(std::string_view text) {
   std::vector<std::string> entries(1);
   char quote = 0;
   for (const char c : text) {
-    const bool is_separator = quote == 0 && std::string_view(": ,\t\n").find(c) != std::string_view::npos;
+    const bool is_separator = quote == 0 && std::string_view(": ,\t\n\r").find(c) != std::string_view::npos;
     if (is_separator) {
       if (!entries.back().empty()) entries.emplace_back();
       continue;
