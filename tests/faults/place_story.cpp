@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,6 +64,12 @@ void explain(const void* object, bool (*is_right)(int result, int error)) {
     if (got < 0 && errno == EINTR) got = 1, --length;
   }
   close(ends[0]);
+}
+
+// A thread that was joined is gone for the kernel a moment later; a fork before that has lost one.
+void wait_until_alone() {
+  struct stat tasks {};
+  for (int i = 0; i < 200 && (stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink > 3); ++i) sleep_us(1'000);
 }
 
 void child_of(int (*story)()) {
@@ -130,6 +137,7 @@ void tell_fork_story() {
     });
     scan_and_check(Beside::kNo);
   }
+  wait_until_alone();
   child_of(story);
 }
 
