@@ -30,6 +30,8 @@ bool install_hooks(const Hooks& hooks) noexcept {
   return true;
 }
 
+bool has_hooks() noexcept { return g_count.load(std::memory_order_relaxed) != 0; }
+
 void tell_allocated(const void* object, std::size_t bytes) noexcept {
   const std::size_t count = g_count.load(std::memory_order_acquire);
   for (std::size_t i = 0; i < count; ++i) {

@@ -24,6 +24,9 @@ struct Hooks {
 // For good. False: there are five already.
 bool install_hooks(const Hooks& hooks) noexcept;
 
+// Whether there are any.
+[[nodiscard]] bool has_hooks() noexcept;
+
 void tell_allocated(const void* object, std::size_t bytes) noexcept;
 void tell_freed(const void* object) noexcept;
 

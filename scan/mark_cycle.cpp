@@ -73,8 +73,9 @@ void MarkCycle::survey_for_next(const MarkSettings& settings, std::uint64_t bega
     const std::scoped_lock heap(heap_);
     in_use_bytes = heap_.in_use_locked().bytes;
   }
-  // Beside other threads it has to make the heap small: a concurrent mark, which comes else, begins anew each time.
-  const std::size_t small_bytes = pauses_.is_alone() ? in_use_bytes : kSmallHeapBytes;
+  // Where the next mark may be a concurrent one, it has to make the heap small: those begin anew each time.
+  const bool stands_still = pauses_.is_alone() || !settings.concurrent;
+  const std::size_t small_bytes = stands_still ? in_use_bytes : kSmallHeapBytes;
   const std::size_t least_bytes = std::max(kWorthwhileBytes, in_use_bytes - std::min(in_use_bytes, small_bytes));
   const auto range = heap_.range();
   if (follows_closely && may_skip_quiet(settings) &&

@@ -1,12 +1,18 @@
 // LeakSanitizer's checks: the one at exit, which may come early, and those that may be repeated.
 //
-// Threads: any, concurrently. Called by: interface, face.
+// Threads: any, concurrently. Called by: interface, face, inputs.
 #pragma once
 
 #include <cstddef>
 #include <string_view>
 
+#include "scan/scanner.h"
+
 namespace arenascan::api::lsan {
+
+// Settings of a check that the program asks for. A fuzzer, which counts allocations, waits for the answer: a mark
+// beside its other threads would only take longer.
+scan::ScanSettings check_settings() noexcept;
 
 // Ends the process with the option's exit code after the line, which the process id is put in front of.
 [[noreturn]] void die(std::string_view line) noexcept;

@@ -9,6 +9,7 @@
 #include "alloc/os.h"
 #include "api/exit_scan.h"
 #include "api/face.h"
+#include "api/hooks.h"
 #include "api/last_report.h"
 #include "api/lsan/inputs.h"
 #include "api/lsan/options.h"
@@ -53,6 +54,12 @@ void tell_figures(const scan::Verdict& verdict) noexcept {
 
 }  // namespace
 
+scan::ScanSettings check_settings() noexcept {
+  scan::ScanSettings settings = scan_settings();
+  if (has_hooks()) settings.mark.concurrent = false;
+  return settings;
+}
+
 void die(std::string_view line) noexcept {
   alloc::write_line(line_of_process(line).view());
   leave();
@@ -70,7 +77,7 @@ std::size_t check_now() noexcept {
   if (is_turned_off()) return 0;
   std::size_t leaked = 0;
   bool has_report = false;
-  scan::ScanSettings settings = scan_settings();
+  scan::ScanSettings settings = check_settings();
   settings.born_since = input_began_at();
   scan_process(settings, [&](const scan::Verdict& verdict) {
     leaked = verdict.direct.objects + verdict.indirect.objects;

@@ -6,6 +6,7 @@
 #include "alloc/heap_view.h"
 #include "api/hooks.h"
 #include "api/last_report.h"
+#include "api/lsan/checks.h"
 #include "api/process.h"
 #include "arenascan/fuzz.h"
 
@@ -42,7 +43,7 @@ void note_freed(const volatile void* p) {
 
 std::size_t count_leaked() noexcept {
   std::size_t leaked = 0;
-  scan::ScanSettings settings = scan_settings();
+  scan::ScanSettings settings = check_settings();
   settings.born_since = g_began_at.load(std::memory_order_relaxed);
   scan_process(settings,
                [&](const scan::Verdict& verdict) { leaked = verdict.direct.objects + verdict.indirect.objects; });
