@@ -57,7 +57,7 @@ void scan_at_exit() noexcept {
   settings.mark.concurrent = false;  // nobody waits any more for what other threads still do
   scan_process(settings, [&](const scan::Verdict& verdict) {
     g_found_leaks = verdict.direct.objects + verdict.indirect.objects != 0;
-    has_report = report::has_text(verdict);
+    has_report = report::has_text(verdict, process_suppressions());
   });
   if (has_report) __cxa_atexit(report_and_leave, nullptr, nullptr);
 }

@@ -81,7 +81,7 @@ std::size_t check_now() noexcept {
   settings.born_since = input_began_at();
   scan_process(settings, [&](const scan::Verdict& verdict) {
     leaked = verdict.direct.objects + verdict.indirect.objects;
-    has_report = report::has_text(verdict);
+    has_report = report::has_text(verdict, process_suppressions());
     if (options().verbosity != 0) tell_figures(verdict);
   });
   if (has_report) {

@@ -1,5 +1,6 @@
 #include "api/report/suppressions.h"
 
+#include <algorithm>
 #include <atomic>
 #include <new>
 #include <utility>
@@ -46,6 +47,11 @@ std::uint32_t Suppressions::covering(alloc::StackId stack) noexcept {
 bool Suppressions::was_used(std::size_t i) noexcept {
   const std::scoped_lock guard(mutex_);
   return i < used_.size() && used_[i] != 0;
+}
+
+bool Suppressions::has_unused() noexcept {
+  const std::scoped_lock guard(mutex_);
+  return std::count(used_.begin(), used_.end(), 1) != static_cast<std::ptrdiff_t>(list_.size());
 }
 
 bool Suppressions::grow_locked() noexcept {

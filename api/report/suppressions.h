@@ -37,6 +37,7 @@ class Suppressions {
 
   // Whether the suppression has ever covered one.
   [[nodiscard]] bool was_used(std::size_t i) noexcept;
+  [[nodiscard]] bool has_unused() noexcept;
 
   // Asks for the length of one scan. Small: it lies on the stack of whoever scans, where an old word in a hole would
   // count as a root.

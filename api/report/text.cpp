@@ -151,9 +151,11 @@ int write_text_report(int fd, const scan::Verdict& verdict, const alloc::StackTa
   return TextReport(fd, stacks).write(verdict, suppressions, settings);
 }
 
-bool has_text(const scan::Verdict& verdict) noexcept {
+bool has_text(const scan::Verdict& verdict, Suppressions& suppressions) noexcept {
+  const alloc::Options& options = alloc::options();
   return verdict.incomplete != scan::Incomplete::kNo || leaked_objects(verdict) != 0 ||
-         (!verdict.suppressed_groups.empty() && alloc::options().print_suppressions);
+         (!verdict.suppressed_groups.empty() && options.print_suppressions) ||
+         (options.print_unused_suppressions && suppressions.has_unused());
 }
 
 }  // namespace arenascan::api::report

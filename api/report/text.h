@@ -23,7 +23,8 @@ struct TextSettings {
 int write_text_report(int fd, const scan::Verdict& verdict, const alloc::StackTable& stacks, Suppressions& suppressions,
                       const TextSettings& settings) noexcept;
 
-// Whether LeakSanitizer would print anything about it: leaks, or suppressions that were used.
-bool has_text(const scan::Verdict& verdict) noexcept;
+// Whether there is anything to print but that there are no leaks: leaks, a scan that is not whole, or suppressions that
+// the options want listed.
+bool has_text(const scan::Verdict& verdict, Suppressions& suppressions) noexcept;
 
 }  // namespace arenascan::api::report

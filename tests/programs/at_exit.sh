@@ -79,6 +79,8 @@ ARENASCAN_OPTIONS="suppressions=$work/known:print_unused_suppressions=1" preload
 check "a suppressed leak is none" [ "$status" -eq 3 ]
 check "the suppression is told, with what it covers" grep -q '^      3         21 ^leak\*)\$$' err
 check "and the one that has matched nothing" grep -q '^  nowhere$' err
+ARENASCAN_OPTIONS="suppressions=$work/known:print_unused_suppressions=1" preloaded ./leaky clean >out 2>err; status=$?
+check "of a program without leaks, too, all that have matched nothing" [ "$status" -eq 3 -a "$(grep -c '^  ' err)" -eq 2 ]
 ARENASCAN_OPTIONS="suppressions=$work/known:print_suppressions=0" preloaded ./leaky >out 2>err; status=$?
 check "print_suppressions=0: nothing is said" [ "$status" -eq 3 -a ! -s err ]
 printf 'leak:no such\nbad line\nleak:leaky.cpp\n' >half
