@@ -153,6 +153,7 @@ void recall(OrphanList& orphans, const OrphanList& earlier) noexcept {
     orphan.checksum = old->checksum;
     orphan.hashed = old->hashed && !old->changed;  // one that changed is looked at twice again
     orphan.reported = old->reported;
+    orphan.scans_at_rest = old->scans_at_rest;
   }
 }
 

@@ -41,12 +41,13 @@ struct Orphan {
   alloc::Birth birth;
   std::uint64_t checksum = 0;
   std::uint64_t bytes = 0;
-  bool hashed = false;      // `checksum` is that of an earlier look
-  bool fresh_look = false;  // that look was the first, in this scan
-  bool changed = false;     // two looks differed
-  bool reported = false;    // was a leak in an earlier scan
-  bool at_rest = false;     // suppressions were asked when nothing had reached it
-  bool suppressed = false;  // and one matches
+  bool hashed = false;              // `checksum` is that of an earlier look
+  bool fresh_look = false;          // that look was the first, in this scan
+  bool changed = false;             // two looks differed
+  bool reported = false;            // was a leak in an earlier scan
+  bool at_rest = false;             // suppressions were asked when nothing had reached it
+  bool suppressed = false;          // and one matches
+  std::uint16_t scans_at_rest = 0;  // that have found it so, one after the other
 
   // Whether the slot still holds the object. State before birth: the acquire of a new tenant's state shows its birth
   // too.

@@ -25,6 +25,16 @@ Count count_reported(const OrphanList& orphans) noexcept {
   return count;
 }
 
+// Whether a leak counts, by its age and by how often it has been seen. `now` is the stamp of the scan.
+bool is_wanted(const Orphan& orphan, const ScanSettings& settings, std::uint32_t now) noexcept {
+  const std::uint32_t age = orphan.birth.age(now);
+  return settings.born_since == 0 || age <= now - settings.born_since;
+}
+bool is_due(const Orphan& orphan, const ScanSettings& settings, std::uint32_t now) noexcept {
+  const bool is_old = settings.born_before == 0 || orphan.birth.age(now) > now - settings.born_before;
+  return is_old && orphan.scans_at_rest >= settings.min_unref_scans;
+}
+
 // A scan holds on to pages while the program gives them back.
 class KeptDescriptors {
  public:
@@ -114,6 +124,18 @@ bool Scanner::call_on_own_stack(Body body) noexcept {
       [](std::uintptr_t stack_pointer, void* wanted) { (*static_cast<Body*>(wanted))(stack_pointer); }, &body,
       stack_.end);
   return true;
+}
+
+void Scanner::forget_leaks() noexcept {
+  const std::scoped_lock guard(mutex_);
+  const KeptDescriptors kept(heap_);
+  for (Orphan& orphan : orphans_) {
+    alloc::Object object;
+    if (!orphan.reported || !heap_.find(orphan.address, object)) continue;
+    if (object.address() != orphan.address || object.birth() != orphan.birth) continue;
+    heap_.add_policy(object, alloc::state::kNotLeak);
+    orphan.reported = false;
+  }
 }
 
 std::uint32_t Scanner::mark_time() noexcept {
@@ -216,11 +238,13 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   GroupBuilder changed;
   GroupBuilder suppressed;
   bool fits = true;
-  for (const Orphan& orphan : orphans_) {
+  for (Orphan& orphan : orphans_) {
     if (is_white(orphan)) {
+      if (orphan.scans_at_rest != UINT16_MAX) ++orphan.scans_at_rest;
       fits = fits && at_rest.push_back(orphan);
       continue;
     }
+    orphan.scans_at_rest = 0;
     Count& count = orphan.at_rest ? verdict.suppressed : verdict.changed;
     ++count.objects;
     count.bytes += orphan.bytes;
@@ -231,10 +255,10 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   if (!fits || !graph.build(heap_, cycle_.marker(), at_rest) || !find_direct(graph, direct))
     return Incomplete::kNoMemory;
 
-  const std::uint32_t oldest_wanted = settings.born_since == 0 ? UINT32_MAX : cycle_.stamp() - settings.born_since;
+  const std::uint32_t now = cycle_.stamp();
   for (std::size_t i = 0; i < at_rest.size(); ++i) {
     const Orphan& orphan = at_rest[i];
-    if (orphan.birth.age(cycle_.stamp()) > oldest_wanted) continue;
+    if (!is_wanted(orphan, settings, now) || !is_due(orphan, settings, now)) continue;
     Count& count = direct[i] != 0 ? verdict.direct : verdict.indirect;
     ++count.objects;
     count.bytes += orphan.bytes;
@@ -253,7 +277,7 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   verdict.changed_groups = changed.finish();
   verdict.suppressed_groups = suppressed.finish();
   for (Orphan& orphan : orphans_) {
-    orphan.reported = is_white(orphan);
+    orphan.reported = is_white(orphan) && is_due(orphan, settings, now);
   }
   return Incomplete::kNo;
 }

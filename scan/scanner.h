@@ -35,8 +35,10 @@ namespace arenascan::scan {
 struct ScanSettings {
   MarkSettings mark;
   std::uint64_t second_look_ns = 0;
-  std::uint32_t born_since = 0;  // only objects with this birth stamp or a later one count as leaks; 0: all, and so
-                                 // does one that lies Birth::kOldestAge or more back
+  std::uint32_t born_since = 0;   // only objects with this birth stamp or a later one count as leaks; 0: all, and so
+                                  // does one that lies Birth::kOldestAge or more back
+  std::uint32_t born_before = 0;  // only objects with an earlier stamp do; 0: all
+  std::uint16_t min_unref_scans = 1;  // and only those that so many scans in a row, this one the last, found at rest
   // Whether leaks that were allocated there are not to be reported. Asked beside the program, on the scanner's stack.
   // Null: all are.
   bool (*is_suppressed)(alloc::StackId stack, void* argument) = nullptr;
@@ -80,8 +82,11 @@ class Scanner {
   // What is known of the object that `word` points to or into. False: there is none.
   bool describe(std::uintptr_t word, Description& known) noexcept;
 
-  // Births from now on can be told from earlier ones; for ScanSettings::born_since.
+  // Births from now on can be told from earlier ones; for ScanSettings::born_since and born_before.
   std::uint32_t mark_time() noexcept;
+
+  // What the last scan has found leaked is never a leak from now on, and what it holds is reached.
+  void forget_leaks() noexcept;
 
   // Around a fork: no scan is under way meanwhile.
   void lock() noexcept { mutex_.lock(); }

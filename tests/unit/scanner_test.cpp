@@ -1,0 +1,120 @@
+// Which leaks a scan counts: by age, by how often they were seen, and not those that were forgotten.
+#include "scan/scanner.h"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "alloc/heap.h"
+
+using namespace arenascan;
+
+namespace {
+
+constexpr std::size_t kBytes = 64;
+
+class Lab {
+ public:
+  Lab() {
+    REQUIRE(heap_.init(std::size_t{1} << 30));
+    REQUIRE((cache_ = heap_.acquire_cache()) != nullptr);
+    const auto root = reinterpret_cast<std::uintptr_t>(&root_);
+    REQUIRE(roots_.add({root, root + sizeof(root_)}));
+  }
+  ~Lab() { heap_.destroy(); }
+  Lab(const Lab&) = delete;
+  Lab& operator=(const Lab&) = delete;
+
+  void* make(void* holds = nullptr) {
+    void* const object = heap_.allocate(*cache_, kBytes, heap_.birth(0));
+    REQUIRE(object != nullptr);
+    std::memset(object, 0, kBytes);
+    std::memcpy(object, &holds, sizeof(holds));
+    return object;
+  }
+  void hold(void* object) { root_ = object; }
+  void release(void* object) { heap_.release(*cache_, object); }
+
+  scan::Verdict scan(std::uint32_t born_before = 0, std::uint16_t min_unref_scans = 1) {
+    scan::ScanSettings settings;
+    settings.born_before = born_before;
+    settings.min_unref_scans = min_unref_scans;
+    scan::Verdict verdict;
+    scanner_.scan(settings, verdict);
+    CHECK(verdict.incomplete == scan::Incomplete::kNo);
+    return verdict;
+  }
+  scan::Scanner& scanner() { return scanner_; }
+
+ private:
+  alloc::Heap heap_;
+  scan::UserRoots roots_;
+  alloc::ThreadCache* cache_ = nullptr;
+  void* root_ = nullptr;
+  scan::Scanner scanner_{heap_, roots_, nullptr};
+};
+
+std::uint64_t leaked(const scan::Verdict& verdict) { return verdict.direct.objects + verdict.indirect.objects; }
+
+}  // namespace
+
+TEST_CASE("young objects wait for a later scan, and are new then") {
+  Lab lab;
+  lab.make();
+  const std::uint32_t first = lab.scanner().mark_time();
+  lab.make();
+  lab.make();
+  const std::uint32_t second = lab.scanner().mark_time();
+  for (int i = 0; i < 2; ++i) {
+    const scan::Verdict verdict = lab.scan(first);
+    CHECK(leaked(verdict) == 1);
+    CHECK(verdict.fresh.objects == (i == 0 ? 1 : 0));
+    CHECK(verdict.orphans.objects == 3);
+  }
+  scan::Verdict verdict = lab.scan(second);
+  CHECK(leaked(verdict) == 3);
+  CHECK(verdict.fresh.objects == 2);
+  lab.make();
+  CHECK(leaked(lab.scan(second)) == 3);
+  verdict = lab.scan();
+  CHECK(leaked(verdict) == 4);
+  CHECK(verdict.fresh.objects == 1);
+  CHECK(verdict.recovered.objects == 0);
+}
+
+TEST_CASE("a leak may have to be seen several times in a row") {
+  Lab lab;
+  void* const object = lab.make();
+  CHECK(leaked(lab.scan(0, 3)) == 0);
+  CHECK(leaked(lab.scan(0, 3)) == 0);
+  lab.hold(object);
+  CHECK(leaked(lab.scan(0, 3)) == 0);
+  lab.hold(nullptr);
+  CHECK(leaked(lab.scan(0, 3)) == 0);
+  CHECK(leaked(lab.scan(0, 3)) == 0);
+  const scan::Verdict verdict = lab.scan(0, 3);
+  CHECK(leaked(verdict) == 1);
+  CHECK(verdict.fresh.objects == 1);
+  CHECK(lab.scan(0, 3).fresh.objects == 0);
+}
+
+TEST_CASE("leaks that were forgotten are none any more, nor what they come to hold") {
+  Lab lab;
+  void* const head = lab.make(lab.make());
+  CHECK(leaked(lab.scan()) == 2);
+  void* const late = lab.make();
+  lab.scanner().forget_leaks();
+  scan::Verdict verdict = lab.scan();
+  CHECK(leaked(verdict) == 1);
+  CHECK(verdict.fresh.objects == 1);
+  CHECK(verdict.recovered.objects == 0);
+  std::memcpy(head, &late, sizeof(late));
+  verdict = lab.scan();
+  CHECK(leaked(verdict) == 0);
+  CHECK(verdict.recovered.objects == 1);
+  // A new object in a forgotten one's place is another.
+  lab.release(late);
+  CHECK(leaked(lab.scan()) == 0);
+  lab.make();
+  CHECK(leaked(lab.scan()) == 1);
+}
