@@ -81,6 +81,8 @@ int arena_dump(const void* p, int fd) { return result_of(api::describe_object(p,
 
 int arena_retainers(const void* p, int fd) { return result_of(api::explain_object(p, fd)); }
 
+int arena_clear() { return result_of(api::clear_leaks()); }
+
 std::uint32_t arena_mark() { return api::process_scanner().mark_time(); }
 
 int arena_not_leak(const void* p) { return annotate(p, alloc::state::kNotLeak); }

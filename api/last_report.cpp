@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "alloc/os.h"
 #include "api/process.h"
 
 namespace arenascan::api {
@@ -57,6 +58,25 @@ int report_last_scan(int fd, const report::TextSettings& settings) noexcept {
   if (!g_has_verdict) return ENOENT;
   return report::write_text_report(fd, *reinterpret_cast<scan::Verdict*>(g_storage), process().tables.stacks,
                                    process_suppressions(), settings);
+}
+
+bool with_last_verdict(VerdictVisit visit, void* argument) noexcept {
+  const std::scoped_lock guard(g_mutex);
+  if (g_has_verdict) visit(*reinterpret_cast<scan::Verdict*>(g_storage), argument);
+  return g_has_verdict;
+}
+
+int clear_leaks() noexcept {
+  const alloc::ErrnoKeeper keeper;
+  if (t_thread.scanning) return EBUSY;
+  process_scanner().forget_leaks();
+  const std::scoped_lock guard(g_mutex);
+  if (!g_has_verdict) return 0;
+  auto& verdict = *reinterpret_cast<scan::Verdict*>(g_storage);
+  verdict.direct = verdict.indirect = verdict.fresh = {};
+  verdict.leaks.clear();
+  verdict.objects.clear();
+  return 0;
 }
 
 report::Suppressions& process_suppressions() noexcept { return g_suppressions.value; }

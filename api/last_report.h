@@ -26,6 +26,20 @@ void scan_process(const scan::ScanSettings& settings, Visit&& visit) noexcept {
 // Writes the last verdict as text. Returns 0 or an errno value: ENOENT when there was no scan yet.
 int report_last_scan(int fd, const report::TextSettings& settings = {}) noexcept;
 
+// Shows the last verdict to `visit`. False: there was no scan yet.
+bool with_last_verdict(VerdictVisit visit, void* argument) noexcept;
+
+template <typename Visit>
+bool with_last_verdict(Visit&& visit) noexcept {
+  return with_last_verdict([](const scan::Verdict& verdict,
+                              void* argument) { (*static_cast<std::remove_reference_t<Visit>*>(argument))(verdict); },
+                           &visit);
+}
+
+// What the last scan has found is never a leak from now on. Returns 0 or an errno value: EBUSY from a progress
+// callback.
+int clear_leaks() noexcept;
+
 // Added to when the process begins.
 report::Suppressions& process_suppressions() noexcept;
 

@@ -7,6 +7,8 @@
 // them free and everything they guard whole. Caches of threads that do not exist in the child are left as they are:
 // what they own stays valid, can be freed and is scanned, but nothing more is taken from their pages.
 //
+// A thread that listens and scans is begun, and in the child of a fork begun again, if an option says so (control/).
+//
 // End: the scan at exit (exit_scan.h).
 #include <pthread.h>
 
@@ -14,6 +16,8 @@
 #include "alloc/options.h"
 #include "alloc/os.h"
 #include "api/allocate.h"
+#include "api/control/control.h"
+#include "api/control/service.h"
 #include "api/exit_scan.h"
 #include "api/face.h"
 #include "api/guard.h"
@@ -27,9 +31,10 @@ const char api::kLifecycle = 0;
 
 namespace {
 
-std::size_t g_threads_at_fork = 0;  // written with all locks held
+std::size_t g_threads_at_fork = 0;  // that may own something; written with all locks held
 
 void before_fork() noexcept {
+  const std::size_t service_threads = api::control::service_threads();
   api::process_scanner().lock();
   api::lock_last_report();
   api::process().threads.lock();
@@ -37,7 +42,7 @@ void before_fork() noexcept {
   api::guard::lock();
   api::lock_shared_cache();
   api::process().heap.lock();
-  g_threads_at_fork = alloc::os_thread_count();
+  g_threads_at_fork = alloc::os_thread_count() - service_threads;
 }
 
 void unlock_all_but_scanner() noexcept {
@@ -63,6 +68,7 @@ void after_fork_in_child() noexcept {
   if (inherits) api::process().threads.fork_child(pthread_self());
   api::process_scanner().fork_child(inherits);
   api::process_scanner().unlock();
+  api::control::fork_service();
 }
 
 [[gnu::constructor(101)]] void begin() noexcept {
@@ -70,6 +76,7 @@ void after_fork_in_child() noexcept {
   scan::World::learn_processors();
   api::face::begin();
   pthread_atfork(before_fork, after_fork, after_fork_in_child);
+  api::control::begin_service();
 }
 
 // For stack_recheck.
@@ -88,7 +95,8 @@ void tell_stack_counts() noexcept {
 
 [[gnu::destructor(101)]] void end() noexcept {
   tell_stack_counts();
-  if (api::face::scans_at_exit()) api::scan_at_exit();
+  api::control::end_service();
+  if (api::face::scans_at_exit() && !api::control::Control::is_off()) api::scan_at_exit();
 }
 
 }  // namespace

@@ -87,8 +87,9 @@ scan::Scanner& process_scanner() noexcept;
 void disable_leaks() noexcept;
 bool enable_leaks() noexcept;
 
-// Stands for lifecycle_linux.cpp, which nothing calls.
+// Stand for lifecycle_linux.cpp and identity_linux.cpp, which nothing calls.
 extern const char kLifecycle;
+extern const char kIdentity;
 
 // Settings of a scan from the process's options.
 scan::ScanSettings scan_settings() noexcept;

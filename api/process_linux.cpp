@@ -24,7 +24,7 @@ namespace {
 
 // What a static link must take along although nothing calls it by name: fork handlers and the scan at exit, thread
 // stacks.
-[[gnu::used]] const void* const kKeep[] = {&kLifecycle, reinterpret_cast<const void*>(&pthread_create),
+[[gnu::used]] const void* const kKeep[] = {&kLifecycle, &kIdentity, reinterpret_cast<const void*>(&pthread_create),
                                            reinterpret_cast<const void*>(&mprotect)};
 
 constexpr std::size_t kTableBytes = std::size_t{1} << 30;

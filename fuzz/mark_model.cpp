@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::uintptr_t kOsPage = 4096;
 constexpr std::size_t kWordBytes = sizeof(std::uintptr_t);
+constexpr std::size_t kEmptyArrayBytes = sizeof(std::size_t);
 constexpr std::size_t kReserveBytes = std::size_t{256} << 20;
 constexpr std::size_t kMostBytes = std::size_t{4} << 20;  // of all objects
 
@@ -212,24 +213,28 @@ void MarkModel::annotate(Live& live, std::uint8_t policy) {
   live.policy |= policy;
 }
 
-// A pointer that the program may come by: to any object that was not lost, in any form that is looked for.
+// A pointer that the program may come by: to any object that was not lost, in any form that is looked for. To the end
+// of what may become an empty array there is none: it would be one for some time only.
 std::uintptr_t MarkModel::pointer(Choices& choices) {
   for (int tries = 0; tries < 8; ++tries) {
     const std::size_t i = choices.below(objects_.size());
     if (is_lost(i)) continue;
     const Live& to = objects_[i];
     std::uintptr_t word = to.address + (to.bytes < 2 || choices.one_in(2) ? 0 : choices.below(to.bytes));
-    if (forms_.past_end && choices.one_in(2)) word = to.address + to.bytes;
+    if (forms_.past_end && to.bytes != kEmptyArrayBytes && choices.one_in(2)) word = to.address + to.bytes;
     if (forms_.tag_bits != 0) word |= choices.below(std::uint64_t{1} << forms_.tag_bits) << (64 - forms_.tag_bits);
     return word;
   }
   return 0;
 }
 
-// The object whose bytes a word points to, by looking at each.
+// The object whose bytes a word points to, by looking at each; or to the end of them, where they are the length of an
+// empty array (`new T[0]`).
 std::size_t MarkModel::find(std::uintptr_t word) const {
   const auto found = std::find_if(objects_.begin(), objects_.end(), [word](const Live& live) {
-    return word >= live.address && word < live.address + std::max<std::size_t>(live.bytes, 1);
+    const bool is_empty_array =
+        live.bytes == kEmptyArrayBytes && *reinterpret_cast<const std::uint64_t*>(live.address) == 0;
+    return word - live.address < std::max<std::size_t>(live.bytes, 1) + is_empty_array;
   });
   return static_cast<std::size_t>(found - objects_.begin());
 }

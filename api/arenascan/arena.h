@@ -134,6 +134,10 @@ int arena_retainers(const void* p, int fd);
  * old pointers as well, and nothing clears those but further work. Does nothing on a fiber or a signal stack. */
 void arena_scrub_stack(void);
 
+/* What the last scan has found leaked is never reported from now on, and what it holds counts as reached: as if each of
+ * these objects were given to arena_not_leak. Returns 0; or -1 with errno EBUSY inside a progress callback. */
+int arena_clear(void);
+
 /* A point in time for arena_scan_options.born_since. */
 uint32_t arena_mark(void);
 

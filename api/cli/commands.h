@@ -20,6 +20,13 @@ int run(const RunRequest& request);
 // Answers questions about code addresses on standard input until it ends; see symbolize.cpp for the form.
 int symbolize();
 
+// Sends a command (api/control/request.h) to a process that listens, and prints the answer. Returns 0; 1 with a line
+// that says why when nobody listens, or the command is refused.
+int control(int process, const std::string& command);
+
+// Prints the processes that listen to this user, a line each: number and name; to root, those of all users.
+int list_listening();
+
 struct RecordRequest {
   std::vector<std::string> program;  // path or name, then its arguments
   std::string output;                // the trace; those of other processes get its name with PID.N behind it

@@ -5,8 +5,10 @@
 #include "api/cli/commands.h"
 #include "api/cli/launch.h"
 
-int main(int argc, char** argv) {
-  using namespace arenascan::cli;
+namespace arenascan::cli {
+namespace {
+
+int run_command_line(int argc, char** argv) {
   CLI::App app("Finds heap objects that nobody can reach any more.", "arenascan");
   app.set_version_flag("--version", ARENASCAN_VERSION);
   app.require_subcommand(1);
@@ -26,6 +28,16 @@ int main(int argc, char** argv) {
 
   CLI::App* const symbolize_command =
       app.add_subcommand("symbolize", "Name functions and lines: reads `MODULE 0xOFFSET` lines from standard input");
+
+  int control_process = 0;
+  std::string control_command;
+  CLI::App* const control_command_line = app.add_subcommand(
+      "ctl",
+      "Ask a process that was started with the option control=1: scan, scan=on|off|SECONDS, stack=on|off, clear, "
+      "off, dump=ADDRESS, report, stats");
+  control_command_line->add_option("pid", control_process, "The process")->required()->check(CLI::PositiveNumber);
+  control_command_line->add_option("command", control_command, "The command")->required();
+  CLI::App* const list_command = app.add_subcommand("list", "List the processes that can be asked");
 
   RecordRequest record_request;
   CLI::App* const record_command =
@@ -63,15 +75,24 @@ int main(int argc, char** argv) {
   to_records_command->add_option("records", trace_to, "Where to")->required();
 
   CLI11_PARSE(app, argc, argv);
+  if (record_command->parsed()) return record(record_request);
+  if (replay_command->parsed()) return replay(replay_request);
+  if (play_command->parsed()) return play(play_file, play_name);
+  if (to_text_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kText);
+  if (to_records_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kRecords);
+  if (symbolize_command->parsed()) return symbolize();
+  if (control_command_line->parsed()) return control(control_process, control_command);
+  if (list_command->parsed()) return list_listening();
+  return run(request);
+}
+
+}  // namespace
+}  // namespace arenascan::cli
+
+int main(int argc, char** argv) {
   try {
-    if (record_command->parsed()) return record(record_request);
-    if (replay_command->parsed()) return replay(replay_request);
-    if (play_command->parsed()) return play(play_file, play_name);
-    if (to_text_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kText);
-    if (to_records_command->parsed()) return convert_trace(trace_from, trace_to, TraceForm::kRecords);
-    if (symbolize_command->parsed()) return symbolize();
-    return run(request);
+    return arenascan::cli::run_command_line(argc, argv);
   } catch (const std::exception& problem) {  // no memory, no thread, no file left
-    return fail(kCannotStart, problem.what());
+    return arenascan::cli::fail(arenascan::cli::kCannotStart, problem.what());
   }
 }
