@@ -119,37 +119,39 @@ void Control::run_due(std::uint64_t now_ns) noexcept {
   schedule(every_s_);
 }
 
-// False: it did not come to that.
-bool Control::scan_now(int body) noexcept {
+// EINTR: it did not come to that.
+int Control::scan_now(int body) noexcept {
   std::uint32_t mark = 0;
   if (min_age_ns_ != 0) {
     mark = process_scanner().mark_time();
-    if (!rest_until(alloc::os_monotonic_ns() + min_age_ns_, goes_on_)) return false;
+    if (!rest_until(alloc::os_monotonic_ns() + min_age_ns_, goes_on_)) return EINTR;
   }
-  scan(mark, body);
-  return true;
+  return scan(mark, body);
 }
 
 // Tells of the verdict in `body`, or, when nobody has asked, of what is new where reports go.
-void Control::scan(std::uint32_t born_before, int body) noexcept {
+int Control::scan(std::uint32_t born_before, int body) noexcept {
   scan::ScanSettings settings = scan_settings();
   settings.born_before = born_before;
   settings.min_unref_scans = static_cast<std::uint16_t>(alloc::options().min_unref_scans);
   settings.mark.roots.stacks = settings.mark.roots.stacks && scans_stacks_;
   arena_scrub_stack();
   ++scans_;
+  int error = 0;
   scan_process(settings, [&](const scan::Verdict& verdict) {
     if (verdict.incomplete != scan::Incomplete::kNo) ++incomplete_;
     if (body >= 0) {
       Writer out(body);
       write_verdict(out, verdict);
+      error = out.flush();
     } else {
       tell_new_leaks(verdict);
     }
   });
+  return error;
 }
 
-void Control::write_stats(int body) const noexcept {
+int Control::write_stats(int body) const noexcept {
   Writer out(body);
   out.text("process: ").decimal(static_cast<std::uint64_t>(alloc::os_process_id())).text(" ");
   out.text(report::program_name().view()).text("\nscanning: ");
@@ -169,13 +171,14 @@ void Control::write_stats(int body) const noexcept {
     write_figures(out, verdict);
   });
   if (!has_any) out.text("last scan: none\n");
+  return out.flush();
 }
 
 bool Control::answer(const Request& request, int body, alloc::FixedText& problem, void* self) noexcept {
   Control& control = *static_cast<Control*>(self);
   int error = 0;
   switch (request.command) {
-    case Command::kScan: error = control.scan_now(body) ? 0 : EINTR; break;
+    case Command::kScan: error = control.scan_now(body); break;
     case Command::kScanOn: control.schedule(control.every_s_ != 0 ? control.every_s_ : kUsualSeconds); break;
     case Command::kScanOff: control.schedule(0); break;
     case Command::kScanEvery: control.schedule(request.value); break;
@@ -187,7 +190,7 @@ bool Control::answer(const Request& request, int body, alloc::FixedText& problem
       break;
     case Command::kDump: error = describe_object(reinterpret_cast<const void*>(~request.value), body); break;
     case Command::kReport: error = report_last_scan(body); break;
-    case Command::kStats: control.write_stats(body); break;
+    case Command::kStats: error = control.write_stats(body); break;
   }
   if (error == 0) return true;
   if (request.command == Command::kDump && error == EINVAL) {

@@ -31,10 +31,11 @@ class Control {
   static bool is_off() noexcept;
 
  private:
-  bool scan_now(int body) noexcept;
-  void scan(std::uint32_t born_before, int body) noexcept;
+  // These return 0 or an errno value, of writing to `body`.
+  int scan_now(int body) noexcept;
+  int scan(std::uint32_t born_before, int body) noexcept;
+  int write_stats(int body) const noexcept;
   void schedule(std::uint64_t wait_s) noexcept;
-  void write_stats(int body) const noexcept;
 
   const std::atomic<bool>& goes_on_;
   static constexpr std::uint64_t kUsualSeconds = 600;  // when the option is 0, and `scan=on` says nothing else

@@ -93,14 +93,17 @@ bool Listener::open(alloc::FixedText& problem) noexcept {
 
 bool Listener::has_own_file() const noexcept {
   struct stat status {};
-  return file_ >= 0 && fstat(file_, &status) == 0 && socket_ == Identity{status.st_dev, status.st_ino};
+  if (file_ < 0) return false;
+  if (fstat(file_, &status) != 0) return errno != EBADF;  // who cannot tell leaves things as they are
+  return socket_ == Identity{status.st_dev, status.st_ino};
 }
 
 bool Listener::is_intact() const noexcept {
   const alloc::ErrnoKeeper keeper;
   struct stat status {};
-  return has_own_file() && lstat(address_of(user_, process_).sun_path, &status) == 0 &&
-         name_ == Identity{status.st_dev, status.st_ino};
+  if (!has_own_file()) return false;
+  if (lstat(address_of(user_, process_).sun_path, &status) != 0) return errno != ENOENT && errno != ENOTDIR;
+  return name_ == Identity{status.st_dev, status.st_ino};
 }
 
 int Listener::accept() const noexcept {

@@ -25,8 +25,9 @@ namespace {
 constexpr std::size_t kStackBytes = std::size_t{512} << 10;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 constexpr std::uint64_t kForkedDelayNs = 100 * kNsPerMs;
-// As often, at least, is looked whether the socket is still there: directories of temporary files are tidied up.
-constexpr std::uint64_t kLookNs = 10'000 * kNsPerMs;
+// As often, at least, it looks whether its socket is still there (directories of temporary files are tidied up), and
+// whether it is to go on, where it cannot be woken.
+constexpr std::uint64_t kLookNs = 2'000 * kNsPerMs;
 
 // Whether the thread is to go on. Writers: who begins it, who ends it. Reader: the thread; relaxed, for it guards
 // nothing.
@@ -70,10 +71,16 @@ void keep_listening() noexcept {
   g_listens_as.store(g_listener.user(), std::memory_order_relaxed);
 }
 
+// Where a call fails that will fail again at once.
+void rest_a_while() noexcept {
+  constexpr std::uint64_t kRestNs = 20 * kNsPerMs;
+  rest_until(alloc::os_monotonic_ns() + kRestNs, g_goes_on);
+}
+
 void serve_one() noexcept {
   if (!g_listener.is_intact()) return;
   const int connection = g_listener.accept();
-  if (connection < 0) return;
+  if (connection < 0) return rest_a_while();
   g_connection.store(connection, std::memory_order_relaxed);
   converse(connection, &Control::answer, &control());
   g_connection.store(-1, std::memory_order_relaxed);
@@ -83,9 +90,15 @@ void serve_one() noexcept {
 void wait_for_work() noexcept {
   const std::uint64_t now = alloc::os_monotonic_ns();
   const std::uint64_t wake = std::min(control().next_ns(), now + kLookNs);
+  if (g_listener.file() < 0) {  // nobody could wake it
+    rest_until(wake, g_goes_on);
+    return;
+  }
   pollfd asked{g_listener.file(), POLLIN, 0};
   const auto wait_ms = static_cast<int>(wake > now ? (wake - now + kNsPerMs - 1) / kNsPerMs : 0);
-  if (poll(&asked, 1, wait_ms) > 0) serve_one();
+  const int found = poll(&asked, 1, wait_ms);
+  if (found < 0) rest_a_while();
+  if (found != 0) serve_one();
 }
 
 void* serve(void* delay) {
@@ -141,16 +154,25 @@ void begin(void* delay) noexcept {
   start(delay);
 }
 
-// False: it has not ended by then. A thread that has may be the kernel's for a moment longer.
-bool wait_for_end(int thread, std::uint64_t until_ns) noexcept {
-  while (g_thread.load(std::memory_order_acquire) != 0 || (thread > 0 && !scan::has_ended(thread))) {
-    if (alloc::os_monotonic_ns() >= until_ns) return false;
-    const std::int64_t user = g_listens_as.load(std::memory_order_relaxed);
-    if (user != kNowhere) wake_listener(static_cast<unsigned>(user));
-    alloc::os_sleep_ns(100'000);
-    if (thread <= 0) thread = g_thread.load(std::memory_order_relaxed);
+void wake_thread() noexcept {
+  const std::int64_t user = g_listens_as.load(std::memory_order_relaxed);
+  if (user != kNowhere) wake_listener(static_cast<unsigned>(user));
+}
+
+// At most so long. A thread that has ended is the kernel's for a moment longer, which cannot be waited for where /proc
+// cannot be read.
+void wait_for_end(int thread, std::uint64_t wait_ns) noexcept {
+  constexpr std::uint64_t kStepNs = kNsPerMs;
+  constexpr std::uint64_t kKernelNs = 100 * kNsPerMs;
+  std::uint64_t until = alloc::os_monotonic_ns() + wait_ns;
+  for (int now = thread; now != 0; now = g_thread.load(std::memory_order_acquire)) {
+    if (alloc::os_monotonic_ns() >= until) return;
+    if (now > 0) thread = now;
+    wake_thread();
+    alloc::os_sleep_ns(kStepNs);
   }
-  return true;
+  until = alloc::os_monotonic_ns() + kKernelNs;
+  while (thread > 0 && !scan::has_ended(thread) && alloc::os_monotonic_ns() < until) alloc::os_sleep_ns(kStepNs);
 }
 
 }  // namespace
@@ -194,7 +216,7 @@ ServicePause::ServicePause() noexcept {
   g_pauses.lock();
   was_there_ = true;
   g_goes_on.store(false, std::memory_order_relaxed);
-  wait_for_end(thread, alloc::os_monotonic_ns() + kPauseMs * kNsPerMs);
+  wait_for_end(thread, kPauseMs * kNsPerMs);
 }
 
 ServicePause::~ServicePause() {

@@ -43,6 +43,13 @@ inline constexpr CallKind kCallKinds[] = {
     {"prctl", {SYS_prctl, -1}, {EINVAL, EPERM}, 2},
     {"affinity", {SYS_sched_getaffinity, -1}, {EPERM, ENOSYS}, 2},
     {"limit", {SYS_prlimit64, -1}, {EPERM}, 1},
+    {"socket", {SYS_socket, SYS_accept4}, {EMFILE, ENOMEM}, 2},
+    {"bind", {SYS_bind, SYS_listen}, {EACCES, ENOMEM}, 2},
+    {"connect", {SYS_connect, SYS_getsockopt}, {ECONNREFUSED, ENOMEM}, 2},
+    {"send", {SYS_sendto, SYS_recvfrom}, {ECONNRESET, ENOMEM, EINTR}, 2},
+    {"memfd", {SYS_memfd_create, -1}, {EMFILE, ENOSYS}, 2},
+    {"mkdir", {SYS_mkdir, SYS_unlink}, {EACCES, ENOSPC}, 2},
+    {"poll", {SYS_poll, SYS_ppoll}, {ENOMEM, EINTR}, 1},
 };
 inline constexpr std::size_t kCallKindCount = std::size(kCallKinds);
 

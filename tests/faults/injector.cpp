@@ -101,7 +101,8 @@ class Campaign {
     const bool is_whole = plan.text() == "none";
     setenv("ARENASCAN_OPTIONS",
            (std::string("symbolize=0:at_exit=") + (scans_at_exit_ ? "1" : "0") +
-            (is_whole ? ":stop_timeout_ms=10000" : ":stop_timeout_ms=200"))
+            (is_whole ? ":stop_timeout_ms=10000" : ":stop_timeout_ms=200") +
+            (story_ == "control" ? ":control=1:min_age_s=0" : ""))
                .c_str(),
            1);
     const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe").parent_path();

@@ -82,6 +82,7 @@ void lose(int count, std::size_t bytes) {
 
 void forget_lost() { g_lost = {}; }
 void require_whole_scans() { g_needs_whole = true; }
+bool needs_whole_scans() { return g_needs_whole; }
 Lost lost() { return g_lost; }
 
 [[gnu::noinline]] bool scan_scrubbed(Beside beside) {

@@ -35,6 +35,7 @@ Lost lost();
 
 // Nothing fails: every scan has to be complete.
 void require_whole_scans();
+bool needs_whole_scans();
 
 enum class Beside : bool { kNo, kYes };
 
@@ -78,5 +79,6 @@ void tell_fork_story();
 void tell_explain_story();
 void tell_private_story();
 void tell_ending_story();
+void tell_control_story();
 
 }  // namespace arenascan::test

@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
       {"heap", tell_heap_story},       {"stopped", tell_stopped_story}, {"beside", tell_beside_story},
       {"deaf", tell_deaf_story},       {"roots", tell_roots_story},     {"fork", tell_fork_story},
       {"explain", tell_explain_story}, {"private", tell_private_story}, {"ending", tell_ending_story},
+      {"control", tell_control_story},
   };
   for (const auto& story : kStories) {
     if (argc < 2 || story.name != argv[1]) continue;
