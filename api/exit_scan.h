@@ -15,5 +15,7 @@ void scan_at_exit() noexcept;
 // A descriptor for a report: where option log_path says, or standard error.
 int open_report() noexcept;
 void close_report(int fd) noexcept;
+// The file of option log_path; -1: there is none, or it cannot be written.
+int open_log() noexcept;
 
 }  // namespace arenascan::api

@@ -20,6 +20,17 @@ namespace {
 
 bool g_found_leaks = false;  // one thread exits
 
+constexpr std::string_view kStandardError = "stderr";
+constexpr std::string_view kStandardOutput = "stdout";
+
+alloc::FixedText log_name() noexcept {
+  alloc::FixedText name;
+  name.text(alloc::options().log_path.view());
+  if (alloc::options().log_exe_name) name.text(".").text(report::program_name().view());
+  name.text(".").decimal(static_cast<std::uint64_t>(alloc::os_process_id()));
+  return name;
+}
+
 void report_and_leave(void*) noexcept {
   const int fd = open_report();
   report_last_scan(fd, {face::kTellsNoLeaks});
@@ -32,18 +43,23 @@ void report_and_leave(void*) noexcept {
 
 int open_report() noexcept {
   const std::string_view path = alloc::options().log_path.view();
-  if (path.empty() || path == "stderr") return STDERR_FILENO;
-  if (path == "stdout") return STDOUT_FILENO;
-  alloc::FixedText name;
-  name.text(path);
-  if (alloc::options().log_exe_name) name.text(".").text(report::program_name().view());
-  name.text(".").decimal(static_cast<std::uint64_t>(alloc::os_process_id())).text({"\0", 1});
-  const int fd = open(name.view().data(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (path.empty() || path == kStandardError) return STDERR_FILENO;
+  if (path == kStandardOutput) return STDOUT_FILENO;
+  const int fd = open_log();
   if (fd >= 0) return fd;
   alloc::FixedText complaint;
-  complaint.text("arenascan: cannot write the report to ").text(name.view()).text("; it goes to standard error");
+  complaint.text("arenascan: cannot write the report to ").text(log_name().view());
+  complaint.text("; it goes to standard error");
   alloc::write_line(complaint.view());
   return STDERR_FILENO;
+}
+
+int open_log() noexcept {
+  const std::string_view path = alloc::options().log_path.view();
+  if (path.empty() || path == kStandardError || path == kStandardOutput) return -1;
+  alloc::FixedText name = log_name();
+  name.text({"\0", 1});
+  return open(name.view().data(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 }
 
 void close_report(int fd) noexcept {

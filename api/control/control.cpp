@@ -64,8 +64,9 @@ void write_figures(Writer& out, const scan::Verdict& verdict) noexcept {
 
 // Where reports go, if that is not a stream of the program's, which may be anything by now.
 void tell_new_leaks(const scan::Verdict& verdict) noexcept {
-  if (verdict.fresh.objects == 0 || alloc::options().log_path.view().empty()) return;
-  const int file = open_report();
+  if (verdict.fresh.objects == 0) return;
+  const int file = open_log();
+  if (file < 0) return;
   {
     Writer out(file);
     const auto process = static_cast<std::uint64_t>(alloc::os_process_id());
@@ -78,12 +79,13 @@ void tell_new_leaks(const scan::Verdict& verdict) noexcept {
 }  // namespace
 
 bool rest_until(std::uint64_t until_ns, const std::atomic<bool>& goes_on) noexcept {
-  constexpr std::uint64_t kPieceNs = 10'000'000;
-  for (;;) {
+  constexpr std::uint64_t kFirstPieceNs = 1'000'000;
+  constexpr std::uint64_t kLongestPieceNs = 100'000'000;
+  for (std::uint64_t piece = kFirstPieceNs;; piece = std::min(2 * piece, kLongestPieceNs)) {
     const std::uint64_t now = alloc::os_monotonic_ns();
     if (!goes_on.load(std::memory_order_relaxed)) return false;
     if (now >= until_ns) return true;
-    alloc::os_sleep_ns(std::min(until_ns - now, kPieceNs));
+    alloc::os_sleep_ns(std::min(until_ns - now, piece));
   }
 }
 
