@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -15,6 +16,7 @@ constexpr std::size_t kWordBytes = sizeof(std::uintptr_t);
 constexpr std::size_t kEmptyArrayBytes = sizeof(std::size_t);
 constexpr std::size_t kReserveBytes = std::size_t{256} << 20;
 constexpr std::size_t kMostBytes = std::size_t{4} << 20;  // of all objects
+constexpr std::size_t kMostObjects = 400;                 // the verifier looks at each for each word
 
 bool is_read(std::uint8_t policy) { return (policy & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0; }
 scan::PointerForms some_forms(Choices& choices) {
@@ -23,6 +25,10 @@ scan::PointerForms some_forms(Choices& choices) {
   forms.past_end = choices.one_in(2);
   forms.tag_bits = static_cast<unsigned>(choices.below(scan::PointerForms::kMostTagBits + 1));
   return forms;
+}
+
+bool is_in(const auto& object, std::uintptr_t word) {
+  return word - object.address < std::max<std::size_t>(object.bytes, 1);
 }
 
 bool is_root(std::uint8_t policy) { return (policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0; }
@@ -94,6 +100,12 @@ void MarkModel::mark_beside(Choices& choices) {
   }
   lost_.clear();
   view_.keep_descriptors_locked(false);
+  require(heap_.is_valid());
+}
+
+void MarkModel::let_epochs_pass() {
+  constexpr int kEpochs = 127;
+  for (int i = 1; i < kEpochs; ++i) begin();
 }
 
 void MarkModel::begin() {
@@ -142,34 +154,69 @@ bool MarkModel::is_black(const Live& live) const {
 // What was lost before the mark is nobody's any more: a program cannot find it, so it cannot free or hold it.
 void MarkModel::mutate(Choices& choices, std::uint64_t steps) {
   for (; steps > 0; --steps) {
-    const std::uint64_t what = choices.below(16);
+    const std::uint64_t how = choices.below(32);
+    const std::uint64_t what = how % 16;
+    const bool other_way = how >= 16;
     const std::size_t i = objects_.empty() ? 0 : choices.below(objects_.size());
     if (objects_.size() < 5 || what < 5) {
-      allocate(choices);
+      if (other_way && what == 0) {
+        allocate_many(choices);
+      } else if (other_way && what < 3) {
+        allocate(bytes_gone_);
+      } else {
+        allocate_one(choices);
+      }
     } else if (what < 8) {
       roots_[choices.below(roots_.size())] = choices.one_in(3) ? 0 : pointer(choices);
     } else if (is_lost(i)) {
       continue;
-    } else if (what < 10) {
-      release(i);
+    } else if (what == 8) {
+      release({i}, other_way ? Pointers::kStay : Pointers::kGo);
+    } else if (what == 9 && other_way) {
+      release_page(i);
+    } else if (what == 9) {
+      release({i}, Pointers::kStay);
+      allocate(bytes_gone_);
     } else if (what == 10) {
       constexpr std::uint8_t kPolicies[] = {alloc::state::kNoScan, alloc::state::kNotLeak, alloc::state::kIgnored};
       annotate(objects_[i], kPolicies[choices.below(std::size(kPolicies))]);
     } else if (objects_[i].bytes >= kWordBytes) {
       const std::size_t step = forms_.unaligned ? 1 : kWordBytes;
       const std::size_t places = (objects_[i].bytes - kWordBytes) / step + 1;
-      const std::size_t place = choices.one_in(3) ? places - 1 : choices.below(places);
-      store(objects_[i].address + place * step, choices.one_in(4) ? 0 : pointer(choices));
+      const std::uint64_t where = choices.below(6);
+      const std::size_t place = where % 3 == 0 ? places - 1 : choices.below(places);
+      std::uintptr_t at = objects_[i].address + place * step;
+      if (where == 1) at = std::max(objects_[i].address, at & ~(kOsPage - 1));
+      store(at, choices.one_in(4) ? 0 : pointer(choices));
     }
   }
 }
 
-void MarkModel::allocate(Choices& choices) {
+void MarkModel::allocate_one(Choices& choices) {
   const std::uint64_t kind = choices.below(16);
   const std::size_t bytes = kind < 10   ? choices.below(120)
                             : kind < 15 ? choices.below(3000)
                                         : 100'000 + choices.below(100'000);
-  if (bytes_ + bytes > kMostBytes) return;
+  const std::uintptr_t address = allocate(bytes);
+  if (address != 0 && choices.one_in(2)) roots_[choices.below(roots_.size())] = address;
+}
+
+// An array of pointers and what they point to, of one size: several groups of a page (grey_pages.h) turn grey at once.
+void MarkModel::allocate_many(Choices& choices) {
+  const std::size_t count = 1 + choices.below(200);
+  const std::size_t bytes = choices.below(300);
+  const std::uintptr_t array = allocate(count * kWordBytes);
+  if (array == 0) return;
+  roots_[choices.below(roots_.size())] = array;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uintptr_t address = allocate(bytes);
+    if (address != 0) store(array + i * kWordBytes, address);
+  }
+}
+
+// 0: there are enough.
+std::uintptr_t MarkModel::allocate(std::size_t bytes) {
+  if (bytes_ + bytes > kMostBytes || objects_.size() == kMostObjects) return 0;
   bytes_ += bytes;
   void* const p = heap_.allocate(*cache_, bytes, heap_.birth(0));
   require(p != nullptr);
@@ -177,28 +224,67 @@ void MarkModel::allocate(Choices& choices) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   for (std::uintptr_t page = address & ~(kOsPage - 1); page < address + bytes; page += kOsPage) written_.insert(page);
   objects_.push_back({address, bytes, 0});
-  if (choices.one_in(2)) roots_[choices.below(roots_.size())] = address;
+  store_again(objects_.back());
+  return address;
 }
 
-// Takes all pointers to the object back. One that stayed would point to whatever comes to lie there later, which to
-// the verifier is as good as any pointer; but no program can have come by it, and a mark need not see it.
-void MarkModel::release(std::size_t object) {
-  const Live gone = objects_[object];
+// An old pointer that stayed would point to what has come to lie there, which to the verifier is as good as any; but no
+// program can have come by it, and a mark need not see it. So the program stores the new pointer where the old one was,
+// the same word; one to the end of what may become an empty array goes, as in pointer().
+void MarkModel::store_again(const Live& born) {
+  std::erase_if(stale_, [&](std::uintptr_t at) {
+    std::uintptr_t word = 0;
+    std::memcpy(&word, reinterpret_cast<const void*>(at), sizeof(word));
+    if (word - born.address > born.bytes) return false;
+    store(at, is_in(born, word) ? word : 0);
+    return true;
+  });
+}
+
+// The pointers to them, too, all of which the program knows: roots go, those in objects go or stay.
+void MarkModel::release(std::vector<std::size_t> numbers, Pointers pointers) {
+  std::sort(numbers.begin(), numbers.end(), std::greater<>());
+  std::vector<Live> gone;
+  for (const std::size_t i : numbers) {
+    gone.push_back(objects_[i]);
+    objects_.erase(objects_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
   const auto points_there = [&](std::uintptr_t word) {
-    return word >= gone.address && word < gone.address + std::max<std::size_t>(gone.bytes, 1);
+    return std::any_of(gone.begin(), gone.end(), [word](const Live& one) { return is_in(one, word); });
   };
   for (std::uintptr_t& root : roots_) {
     if (points_there(root)) root = 0;
   }
+  std::erase_if(stale_, points_there);
   for (const Live& live : objects_) {
     const auto* const words = reinterpret_cast<const std::uintptr_t*>(live.address);
     for (std::size_t w = 0; w < live.bytes / kWordBytes; ++w) {
-      if (points_there(words[w])) store(live.address + w * kWordBytes, 0);
+      if (words[w] == 0 || !points_there(words[w])) continue;
+      const std::uintptr_t at = live.address + w * kWordBytes;
+      if (pointers == Pointers::kStay) {
+        stale_.push_back(at);
+      } else {
+        store(at, 0);
+      }
     }
   }
-  bytes_ -= gone.bytes;
-  heap_.release(*cache_, reinterpret_cast<void*>(gone.address));
-  objects_.erase(objects_.begin() + static_cast<std::ptrdiff_t>(object));
+  for (const Live& one : gone) {
+    bytes_ -= one.bytes;
+    bytes_gone_ = one.bytes;
+    heap_.release(*cache_, reinterpret_cast<void*>(one.address));
+  }
+}
+
+// All that lie on a page with the object. Then the thread ends, so the page is given back.
+void MarkModel::release_page(std::size_t object) {
+  const std::uintptr_t page = objects_[object].address / alloc::kPageBytes;
+  std::vector<std::size_t> there;
+  for (std::size_t i = 0; i < objects_.size(); ++i) {
+    if (objects_[i].address / alloc::kPageBytes == page && !is_lost(i)) there.push_back(i);
+  }
+  release(std::move(there), Pointers::kStay);
+  heap_.release_cache(*cache_);
+  require((cache_ = heap_.acquire_cache()) != nullptr);
 }
 
 void MarkModel::store(std::uintptr_t at, std::uintptr_t value) {

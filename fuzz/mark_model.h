@@ -3,9 +3,9 @@
 //
 //   stopped      every object is black if the verifier reaches it, white if it does not; each was counted once;
 //                pointers are looked for in any form (pointer_forms.h)
-//   beside       objects are allocated, freed and rewired between any two steps of the marker, and the OS pages that
-//                were written since the protection are told to it, as mark_cycle.h has it. At the end whatever the
-//                verifier reaches is black, and what was lost before the mark began is white.
+//   beside       objects are allocated, freed, replaced in place and rewired between any two steps of the marker, and
+//                the OS pages that were written since the protection are told to it, as mark_cycle.h has it. At the end
+//                whatever the verifier reaches is black, and what was lost before the mark began is white.
 //
 // The first difference aborts. What the program does, and when, is told by choices.
 //
@@ -39,6 +39,9 @@ class MarkModel {
   void mark_stopped(Choices& choices);
   void mark_beside(Choices& choices);
 
+  // As many empty marks as bring the next mark the colours of the last one.
+  void let_epochs_pass();
+
  private:
   struct Live {
     std::uintptr_t address;
@@ -56,8 +59,13 @@ class MarkModel {
 
   // The program.
   void mutate(Choices& choices, std::uint64_t steps);
-  void allocate(Choices& choices);
-  void release(std::size_t object);
+  void allocate_one(Choices& choices);
+  void allocate_many(Choices& choices);
+  std::uintptr_t allocate(std::size_t bytes);
+  void store_again(const Live& born);
+  enum class Pointers : std::uint8_t { kGo, kStay };
+  void release(std::vector<std::size_t> objects, Pointers pointers);
+  void release_page(std::size_t object);
   void store(std::uintptr_t at, std::uintptr_t value);
   void annotate(Live& live, std::uint8_t policy);
   std::uintptr_t pointer(Choices& choices);
@@ -74,9 +82,11 @@ class MarkModel {
   scan::PointerForms forms_;
   std::array<std::uintptr_t, 12> roots_{};
   std::vector<Live> objects_;
-  std::size_t bytes_ = 0;             // of all of them
-  std::set<std::uintptr_t> written_;  // OS pages, since the protection
-  std::set<std::uintptr_t> lost_;     // before the mark began
+  std::size_t bytes_ = 0;              // of all of them
+  std::size_t bytes_gone_ = 0;         // of the object that was released last
+  std::vector<std::uintptr_t> stale_;  // where a pointer to a released object is, or was
+  std::set<std::uintptr_t> written_;   // OS pages, since the protection
+  std::set<std::uintptr_t> lost_;      // before the mark began
 };
 
 }  // namespace arenascan::fuzz

@@ -82,7 +82,9 @@ void check_walk(const alloc::FrameState& state) {
 // Of one run: what is kept of an earlier one must not decide about this one.
 class Cached {
  public:
-  Cached() { require(tables_.stacks.init(kTableBytes) && tables_.trails.init(kTableBytes)); }
+  explicit Cached(alloc::UnwindBy by) : by_(by) {
+    require(tables_.stacks.init(kTableBytes) && tables_.trails.init(kTableBytes));
+  }
   ~Cached() {
     tables_.stacks.destroy();
     tables_.trails.destroy();
@@ -92,7 +94,7 @@ class Cached {
 
   void check(const alloc::Origin& origin) {
     alloc::Trail trail;
-    const Frames found = walk(origin.caller(), alloc::UnwindBy::kRules, trail);
+    const Frames found = walk(origin.caller(), by_, trail);
     std::array<std::uintptr_t, alloc::kMaxFrames + 1> whole{origin.entry_frame()};
     std::copy_n(found.frames.begin(), found.count, whole.begin() + 1);
     const alloc::StackId stack = tables_.stacks.intern({whole.data(), found.count + 1});
@@ -103,6 +105,7 @@ class Cached {
 
  private:
   static constexpr std::size_t kTableBytes = std::size_t{1} << 20;
+  alloc::UnwindBy by_;
   alloc::StackTables tables_;
   alloc::StackCache cache_{};
 };
@@ -130,14 +133,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_walk({word_of(word_at(data, size, 0), stack), stack.begin() + sp * sizeof(std::uintptr_t),
               word_of(word_at(data, size, 2), stack)});
 
-  Cached cached;
+  Cached by_rules(alloc::UnwindBy::kRules);
+  Cached by_frame_pointers(alloc::UnwindBy::kFramePointers);
   const alloc::Origin origin{nullptr, stack.words() + std::min(sp, kWords - 2)};
-  cached.check(origin);
+  const auto check = [&] {
+    by_rules.check(origin);
+    by_frame_pointers.check(origin);
+  };
+  check();
   for (std::size_t i = 0; i < std::min(count, kMostChanges); ++i) {
     const std::uint64_t bits = word_at(data, size, kStart + count - 1 - i);
     stack.words()[sp + bits % (kWords - sp)] = word_of(bits >> 8, stack);
-    cached.check(origin);
-    cached.check(origin);
+    check();
+    check();
   }
   alloc::unwind_set_stack_end(0);
   return 0;

@@ -42,6 +42,9 @@ constexpr std::uint64_t kForThreads = 4;  // which take their time
 
 void leave(MarkModel&, Random&) {}
 void copy_pages(MarkModel& model, Random&) { model.copy_pages(); }
+void let_epochs_pass(MarkModel& model, Random& random) {
+  if (random.below(4) == 0) model.let_epochs_pass();
+}
 void share(MarkModel& model, Random& random) { model.share(2 + random.below(scan::kMostLanes - 1)); }
 
 }  // namespace
@@ -54,6 +57,10 @@ TEST_CASE("a mark beside a program that moves pointers agrees with the verifier"
 
 TEST_CASE("a mark beside a program, with copies of what is reread, agrees with the verifier") {
   run(1, &MarkModel::mark_beside, copy_pages);
+}
+
+TEST_CASE("a mark after others of which nobody remembers the colours agrees with the verifier") {
+  run(kForThreads, &MarkModel::mark_stopped, let_epochs_pass);
 }
 
 TEST_CASE("a mark that lanes share agrees with the verifier") { run(kForThreads, &MarkModel::mark_stopped, share); }
