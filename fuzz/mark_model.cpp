@@ -241,7 +241,8 @@ void MarkModel::store_again(const Live& born) {
   });
 }
 
-// The pointers to them, too, all of which the program knows: roots go, those in objects go or stay.
+// The pointers to them, too, all of which the program knows: roots go; those in objects go, or stay while the program
+// writes something beside them.
 void MarkModel::release(std::vector<std::size_t> numbers, Pointers pointers) {
   std::sort(numbers.begin(), numbers.end(), std::greater<>());
   std::vector<Live> gone;
@@ -263,6 +264,7 @@ void MarkModel::release(std::vector<std::size_t> numbers, Pointers pointers) {
       const std::uintptr_t at = live.address + w * kWordBytes;
       if (pointers == Pointers::kStay) {
         stale_.push_back(at);
+        written_.insert(at & ~(kOsPage - 1));
       } else {
         store(at, 0);
       }

@@ -87,9 +87,10 @@ bool resize(alloc::Heap& heap, Block& block, std::size_t bytes) {
   return is_resized;
 }
 
-void resize_in_slot(alloc::Heap& heap, Block& block, std::size_t slot) {
-  for (const std::size_t bytes : {slot / 2 - 1, slot / 2, slot / 2 + 1, slot - 1, slot}) resize(heap, block, bytes);
-  require(!resize(heap, block, slot + 1));
+// `room`: the bytes of its slot, or of its pages, which may become more.
+void resize_to_edges(alloc::Heap& heap, Block& block, std::size_t room, bool may_grow) {
+  for (const std::size_t bytes : {room / 2 - 1, room / 2, room / 2 + 1, room - 1, room}) resize(heap, block, bytes);
+  require(!resize(heap, block, room + 1) || may_grow);
 }
 
 }  // namespace
@@ -115,7 +116,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (request.is_resize()) {
       if (blocks.empty()) continue;
       Block& block = blocks[request.bits % blocks.size()];
-      resize(heap, block, request.bytes());
+      resize(heap, block, block.bytes / 2 + (request.bits >> 8) % (2 * block.bytes + 1));
       for (const Block& other : blocks) {
         if (&other != &block) check_apart(block, other);
       }
@@ -131,13 +132,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Block block{reinterpret_cast<std::uintptr_t>(p), bytes, next_fill++};
     require(block.begin % alignment == 0);
     require(heap.requested_bytes(p) == bytes);
-    for (const Block& other : blocks) check_apart(block, other);
+    const auto check_place = [&] {
+      for (const Block& other : blocks) check_apart(block, other);
+    };
+    check_place();
     for_each_touched(block,
                      [&](std::uint8_t* from, std::size_t count) { require(!given.zeroed || is_all(from, count, 0)); });
     fill(block);
-    if (const unsigned found = alloc::class_of_aligned(bytes, alignment); found != alloc::kLargeClass) {
-      resize_in_slot(heap, block, alloc::slot_bytes(found));
-    }
+    const unsigned found = alloc::class_of_aligned(bytes, alignment);
+    const bool is_large = found == alloc::kLargeClass;
+    const std::size_t pages = (bytes + alloc::kPageBytes - 1) / alloc::kPageBytes;
+    resize_to_edges(heap, block, is_large ? pages * alloc::kPageBytes : alloc::slot_bytes(found), is_large);
+    check_place();
     blocks.push_back(block);
   }
   for (const Block& block : blocks) check_and_release(heap, *cache, block);

@@ -135,10 +135,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   Cached by_rules(alloc::UnwindBy::kRules);
   Cached by_frame_pointers(alloc::UnwindBy::kFramePointers);
-  const alloc::Origin origin{nullptr, stack.words() + std::min(sp, kWords - 2)};
+  const std::uintptr_t* const frame = stack.words() + std::min(sp, kWords - 2);
   const auto check = [&] {
-    by_rules.check(origin);
-    by_frame_pointers.check(origin);
+    for (const void* const entry : {reinterpret_cast<const void*>(&mmap), reinterpret_cast<const void*>(&munmap)}) {
+      by_rules.check({entry, frame});
+      by_frame_pointers.check({entry, frame});
+    }
   };
   check();
   for (std::size_t i = 0; i < std::min(count, kMostChanges); ++i) {

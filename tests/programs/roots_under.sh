@@ -21,7 +21,8 @@ for source in "$source_dir"/*.cpp; do
     timeout 60 "$tests/deny_calls" "${command[@]}" || { echo "without userfaultfd and ptrace: $name $argument"; failures=$((failures + 1)); }
     timeout 60 strace -f -o /dev/null "${command[@]}" || { echo "under strace: $name $argument"; failures=$((failures + 1)); }
     # gdb stops at signals of the program unless it is told to pass them on.
-    timeout 60 gdb -batch -nx -ex 'set debuginfod enabled off' -ex 'handle all nostop noprint pass' -ex run \
+    # Without the symbols of libraries, which take it most of its time.
+    timeout 60 gdb -batch -nx -iex 'set auto-solib-add off' -ex 'set debuginfod enabled off' -ex 'handle all nostop noprint pass' -ex run \
       -ex 'quit $_exitcode' --args "${command[@]}" >/dev/null 2>&1 ||
       { echo "under gdb: $name $argument"; failures=$((failures + 1)); }
   done
