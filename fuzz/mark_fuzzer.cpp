@@ -11,6 +11,8 @@ using namespace arenascan;
 
 namespace {
 
+constexpr int kMostLong = 12;  // of an input, so that none takes a second
+
 void mark(fuzz::MarkModel& model, fuzz::Choices& choices) {
   if (choices.one_in(4)) {
     model.mark_stopped(choices);
@@ -34,11 +36,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::MarkModel model;
   if (choices.one_in(2)) model.copy_pages();
   if (choices.one_in(8)) model.share(2 + choices.below(scan::kMostLanes - 1));
+  int long_ones = 0;
   while (choices.any()) {
     const std::uint64_t what = choices.below(64);
-    if (what >= 60) {
+    const bool is_long = what >= 48 && ++long_ones <= kMostLong;
+    if (is_long && what >= 60) {
       model.let_epochs_pass();
-    } else if (what >= 48) {
+    } else if (is_long) {
       mark_by_chance(model, choices.below(1 << 16));
     } else {
       mark(model, choices);

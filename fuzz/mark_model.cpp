@@ -31,6 +31,23 @@ bool is_in(const auto& object, std::uintptr_t word) {
   return word - object.address < std::max<std::size_t>(object.bytes, 1);
 }
 
+// Calls visit(address, word) for each that is not 0. Most are: memcmp() passes over them faster than instrumented code.
+template <typename Visit>
+void for_each_set_word(std::uintptr_t begin, std::size_t bytes, std::size_t step, Visit&& visit) {
+  constexpr std::size_t kPiece = 1024;
+  const std::uintptr_t end = begin + bytes;
+  for (std::uintptr_t piece = begin; piece < end; piece += kPiece) {
+    const auto* const first = reinterpret_cast<const char*>(piece);
+    const std::size_t length = std::min(end - piece, kPiece + kWordBytes - 1);
+    if (*first == 0 && std::memcmp(first, first + 1, length - 1) == 0) continue;
+    for (std::uintptr_t at = piece; at < piece + kPiece && at + kWordBytes <= end; at += step) {
+      std::uintptr_t word = 0;
+      std::memcpy(&word, reinterpret_cast<const void*>(at), sizeof(word));
+      if (word != 0) visit(at, word);
+    }
+  }
+}
+
 bool is_root(std::uint8_t policy) { return (policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0; }
 
 }  // namespace
@@ -258,17 +275,15 @@ void MarkModel::release(std::vector<std::size_t> numbers, Pointers pointers) {
   }
   std::erase_if(stale_, points_there);
   for (const Live& live : objects_) {
-    const auto* const words = reinterpret_cast<const std::uintptr_t*>(live.address);
-    for (std::size_t w = 0; w < live.bytes / kWordBytes; ++w) {
-      if (words[w] == 0 || !points_there(words[w])) continue;
-      const std::uintptr_t at = live.address + w * kWordBytes;
+    for_each_set_word(live.address, live.bytes, kWordBytes, [&](std::uintptr_t at, std::uintptr_t word) {
+      if (!points_there(word)) return;
       if (pointers == Pointers::kStay) {
         stale_.push_back(at);
         written_.insert(at & ~(kOsPage - 1));
       } else {
         store(at, 0);
       }
-    }
+    });
   }
   for (const Live& one : gone) {
     bytes_ -= one.bytes;
@@ -335,25 +350,21 @@ std::vector<bool> MarkModel::reached() const {
     reached[i] = true;
     from.push_back(i);
   };
-  const auto read = [&](const void* memory, std::size_t bytes) {
-    const auto* const first = static_cast<const char*>(memory);
-    for (std::size_t at = 0; at + kWordBytes <= bytes; at += forms_.unaligned ? 1 : kWordBytes) {
-      std::uintptr_t word = 0;
-      std::memcpy(&word, first + at, sizeof(word));
-      if (word == 0) continue;
+  const auto read = [&](std::uintptr_t begin, std::size_t bytes) {
+    for_each_set_word(begin, bytes, forms_.unaligned ? 1 : kWordBytes, [&](std::uintptr_t, std::uintptr_t word) {
       word = word << forms_.tag_bits >> forms_.tag_bits;
       add(find(word));
       if (forms_.past_end) add(find(word - 1));
-    }
+    });
   };
-  read(roots_.data(), sizeof(roots_));
+  read(reinterpret_cast<std::uintptr_t>(roots_.data()), sizeof(roots_));
   for (std::size_t i = 0; i < objects_.size(); ++i) {
     if (is_root(objects_[i].policy)) add(i);
   }
   while (!from.empty()) {
     const Live live = objects_[from.back()];
     from.pop_back();
-    if (is_read(live.policy)) read(reinterpret_cast<const void*>(live.address), live.bytes);
+    if (is_read(live.policy)) read(live.address, live.bytes);
   }
   return reached;
 }
