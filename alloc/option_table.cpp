@@ -187,6 +187,7 @@ void write_table(int fd, OptionTable table, const void* defaults) noexcept {
 }
 
 std::string_view read_start_variable(std::string_view name) noexcept {
+  if (os_is_privileged()) return {};
   static constinit char environment[1 << 17] = {};
   const std::ptrdiff_t length = os_read_file("/proc/self/environ", environment, sizeof(environment));
   if (length < 0) {

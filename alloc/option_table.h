@@ -69,7 +69,8 @@ std::string_view next_option(std::string_view& text) noexcept;
 // Writes the table, one option a line with its value in the struct at `defaults`, its help and what it may be, to `fd`.
 void write_table(int fd, OptionTable table, const void* defaults) noexcept;
 
-// The value that an environment variable had when the process began, at most 16 KiB; empty when it was not set. By raw
+// The value that an environment variable had when the process began, at most 16 KiB; empty when it was not set, and
+// in a process with more rights than its caller, whose variables could make it write and run files with these. By raw
 // system calls from /proc/self/environ, for the first allocation comes from inside the dynamic loader, before the C
 // library has an `environ`. Good until the next call.
 std::string_view read_start_variable(std::string_view name) noexcept;

@@ -89,6 +89,9 @@ struct CodePlace {
 };
 CodePlace os_code_place(std::uintptr_t address) noexcept;
 
+// Whether the process began with rights that its caller may not have: set-uid and set-gid programs, file capabilities.
+bool os_is_privileged() noexcept;
+
 // Number of the process's threads, whoever made them; 0 when the system does not tell.
 std::size_t os_thread_count() noexcept;
 

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -166,6 +167,11 @@ std::size_t os_thread_count() noexcept {
 }
 
 void os_yield() noexcept { sched_yield(); }
+
+bool os_is_privileged() noexcept {
+  const ErrnoKeeper keeper;
+  return getauxval(AT_SECURE) != 0;
+}
 
 std::size_t os_processor_count() noexcept {
   const ErrnoKeeper keeper;
