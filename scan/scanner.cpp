@@ -106,10 +106,11 @@ bool Scanner::describe(std::uintptr_t word, Description& known) noexcept {
   known.standing = known.age <= heap_.stamp() - cycle_.stamp() ? Standing::kBornLater : Standing::kReached;
   for (const Orphan& orphan : orphans_) {
     if (!(orphan.object == object) || orphan.birth != birth) continue;
-    known.standing = orphan.reported  ? Standing::kLeaked
-                     : orphan.at_rest ? Standing::kSuppressed
-                     : orphan.changed ? Standing::kChanged
-                                      : Standing::kHeldByChanged;
+    known.standing = orphan.reported             ? Standing::kLeaked
+                     : orphan.scans_at_rest != 0 ? Standing::kNotDue
+                     : orphan.at_rest            ? Standing::kSuppressed
+                     : orphan.changed            ? Standing::kChanged
+                                                 : Standing::kHeldByChanged;
     known.is_hashed = orphan.hashed;
     known.checksum = orphan.checksum;
   }
@@ -135,6 +136,8 @@ void Scanner::forget_leaks() noexcept {
     if (object.address() != orphan.address || object.birth() != orphan.birth) continue;
     heap_.add_policy(object, alloc::state::kNotLeak);
     orphan.reported = false;
+    orphan.scans_at_rest = 0;
+    orphan.at_rest = true;
   }
 }
 

@@ -54,7 +54,8 @@ struct Description {
     kReached,
     kHeldByChanged,
     kChanged,
-    kSuppressed,
+    kSuppressed,  // or forgotten
+    kNotDue,      // it would be a leak but for ScanSettings::born_before or min_unref_scans
     kLeaked
   };
   std::uintptr_t address = 0;

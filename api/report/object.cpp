@@ -15,6 +15,7 @@ const char* to_text(scan::Description::Standing standing) noexcept {
     case scan::Description::Standing::kHeldByChanged: return "held by a changed orphan; not a leak";
     case scan::Description::Standing::kChanged: return "a changed orphan; not a leak";
     case scan::Description::Standing::kSuppressed: return "a leak that a suppression covers";
+    case scan::Description::Standing::kNotDue: return "out of reach, but not for as long as a leak has to be";
     case scan::Description::Standing::kLeaked: return "a leak";
   }
   return "";
