@@ -381,6 +381,7 @@ bool Heap::is_valid() noexcept {
     valid =
         valid && map_.find(page.base) == &page && map_.find(page.base + page.slot_bytes * page.capacity - 1) == &page;
     valid = valid && page_is_valid(page, owner == nullptr ? GrabbedSlots{} : owner->grabbed(page));
+    valid = valid && (owner == nullptr || page.is_large() || owner->is_valid(page));
     mapped += page.page_count;
   });
   return valid && mapped == runs_.taken_pages();

@@ -132,6 +132,15 @@ Page* ThreadCache::surrender_empty_page() noexcept {
   return nullptr;
 }
 
+bool ThreadCache::is_valid(const Page& page) const noexcept {
+  const bool is_current = cursors_[page.size_class].page == &page;
+  if (is_current) return !page.listed && page.local->event == 0;
+  if (!page.listed) return page.local->event == event_when_full(page) && page.local->used > page.local->event;
+  const PageList& pages = partial_[page.size_class];
+  return page.local->event == 0 && &page == (page.prev == nullptr ? pages.oldest : page.prev->next) &&
+         &page == (page.next == nullptr ? pages.youngest : page.next->prev);
+}
+
 GrabbedSlots ThreadCache::grabbed(const Page& page) const noexcept {
   if (page.is_large()) return {};
   const Cursor& cursor = cursors_[page.size_class];

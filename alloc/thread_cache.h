@@ -80,6 +80,9 @@ class ThreadCache {
   // How many fresh pages of the class this cache has been given, this one included.
   unsigned count_fetch(unsigned size_class) noexcept { return ++fetches_[size_class]; }
 
+  // Whether a page that this cache owns is where it belongs: current, in its list, or too full for that. For audits.
+  [[nodiscard]] bool is_valid(const Page& page) const noexcept;
+
   // What is set aside of a page that this cache owns.
   [[nodiscard]] GrabbedSlots grabbed(const Page& page) const noexcept;
 

@@ -17,6 +17,7 @@ constexpr std::size_t kEmptyArrayBytes = sizeof(std::size_t);
 constexpr std::size_t kReserveBytes = std::size_t{256} << 20;
 constexpr std::size_t kMostBytes = std::size_t{4} << 20;  // of all objects
 constexpr std::size_t kMostObjects = 400;                 // the verifier looks at each for each word
+constexpr std::size_t kMostGap = 64;                      // between two objects of an array
 
 bool is_read(std::uint8_t policy) { return (policy & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0; }
 scan::PointerForms some_forms(Choices& choices) {
@@ -121,8 +122,7 @@ void MarkModel::mark_beside(Choices& choices) {
 }
 
 void MarkModel::let_epochs_pass() {
-  constexpr int kEpochs = 127;
-  for (int i = 1; i < kEpochs; ++i) begin();
+  for (int i = 1; i < scan::Epoch::kCount; ++i) begin();
 }
 
 void MarkModel::begin() {
@@ -219,16 +219,22 @@ void MarkModel::allocate_one(Choices& choices) {
 }
 
 // An array of pointers and what they point to, of one size: several groups of a page (grey_pages.h) turn grey at once.
+// They are many where few lie in each, since others between them were freed.
 void MarkModel::allocate_many(Choices& choices) {
   const std::size_t count = 1 + choices.below(200);
   const std::size_t bytes = choices.below(300);
+  const std::size_t gap = choices.one_in(2) ? 0 : choices.below(kMostGap);
   const std::uintptr_t array = allocate(count * kWordBytes);
   if (array == 0) return;
   roots_[choices.below(roots_.size())] = array;
+  std::vector<void*> between;
   for (std::size_t i = 0; i < count; ++i) {
     const std::uintptr_t address = allocate(bytes);
-    if (address != 0) store(array + i * kWordBytes, address);
+    if (address == 0) break;
+    store(array + i * kWordBytes, address);
+    for (std::size_t k = 0; k < gap; ++k) require(between.emplace_back(heap_.allocate(*cache_, bytes, {})) != nullptr);
   }
+  for (void* const gone : between) heap_.release(*cache_, gone);
 }
 
 // 0: there are enough.

@@ -64,6 +64,32 @@ void Model::play(const Record& record) {
 }
 
 void Model::play_now(const Record& record) {
+  Record one = record;
+  for (unsigned left = repeats(record);; ++one.object, --left) {
+    play_one(one);
+    if (left == 0) return;
+  }
+}
+
+// How many more objects a record makes or releases: those whose numbers follow.
+unsigned Model::repeats(const Record& record) {
+  constexpr unsigned kMost = 16;
+  Extra extra(record);
+  static_cast<void>(extra.below(kStacks));
+  switch (record.op) {
+    case Op::kMalloc:
+    case Op::kCalloc:
+    case Op::kMemalign:
+    case Op::kNew:
+    case Op::kNewArray:
+    case Op::kFree:
+    case Op::kDelete:
+    case Op::kDeleteArray: return extra.below(kMost);
+    default: return 0;
+  }
+}
+
+void Model::play_one(const Record& record) {
   Thread& by = thread(record);
   switch (record.op) {
     case Op::kMalloc: return allocate(record, size_of(record.value), 1);
@@ -77,7 +103,10 @@ void Model::play_now(const Record& record) {
     case Op::kDeleteArray: return hold(by, object(record.object));
     case Op::kStore: return store(record);
     case Op::kRoot: roots_[record.object % kRoots] = word_of(record); return;
-    case Op::kScan: beside_left_ = record.thread / kThreads % kMostBeside; return beside_left_ == 0 ? scan() : void();
+    case Op::kScan:
+      plan_ = ScanPlan(record);
+      beside_left_ = plan_.beside;
+      return beside_left_ == 0 ? scan() : void();
     case Op::kNotLeak: return annotate(object(record.object), alloc::state::kNotLeak);
     case Op::kIgnore: return annotate(object(record.object), alloc::state::kIgnored);
     case Op::kNoScan: return annotate(object(record.object), alloc::state::kNoScan);
@@ -89,16 +118,12 @@ void Model::play_now(const Record& record) {
   }
 }
 
-std::array<std::size_t, 2> Model::touched(const Record& record) {
-  const std::size_t object = record.object % kObjects;
-  switch (record.op) {
-    case Op::kRealloc:
-    case Op::kStore: return {object, record.other % kObjects};
-    case Op::kDisable:
-    case Op::kEnable:
-    case Op::kEnd: return {kObjects, kObjects};
-    default: return {object, kObjects};
-  }
+Model::Set Model::touched(const Record& record) {
+  Set touched;
+  if (record.op == Op::kDisable || record.op == Op::kEnable || record.op == Op::kEnd) return touched;
+  for (std::size_t i = 0; i <= repeats(record); ++i) touched.set((record.object + i) % kObjects);
+  if (record.op == Op::kRealloc || record.op == Op::kStore) touched.set(record.other % kObjects);
+  return touched;
 }
 
 bool Model::is_alone(const Record& record) const {
@@ -108,6 +133,7 @@ bool Model::is_alone(const Record& record) const {
 
 void Model::finish() {
   if (beside_left_ != 0) scan();
+  plan_ = ScanPlan(Record{});
   scan();
   for (const Object& object : objects_) check_contents(object);
   require(heap_.is_valid());
@@ -147,9 +173,12 @@ void Model::allocate(const Record& record, std::size_t bytes, std::size_t alignm
   made.family = family_of(record.op);
   const auto flags = static_cast<std::uint8_t>(made.policy | made.family);
   const bool is_plain = alignment == alloc::kGranuleBytes && flags == 0 && record.op != Op::kCalloc;
-  const alloc::Heap::Allocation given =
-      is_plain ? alloc::Heap::Allocation{heap_.allocate(cache_of(by), bytes, heap_.birth(0)), false}
-               : heap_.allocate_slow(cache_of(by), bytes, alignment, heap_.birth(0), flags);
+  made.stack = Extra(record).below(kStacks);
+  made.born = heap_.stamp();
+  const alloc::Birth birth = heap_.birth(made.stack);
+  const alloc::Heap::Allocation given = is_plain
+                                            ? alloc::Heap::Allocation{heap_.allocate(cache_of(by), bytes, birth), false}
+                                            : heap_.allocate_slow(cache_of(by), bytes, alignment, birth, flags);
   void* const p = given.object;
   require(p != nullptr && (!given.zeroed || is_zero(p, bytes)));
   made.address = reinterpret_cast<std::uintptr_t>(p);
@@ -175,7 +204,7 @@ void Model::resize(const Record& record) {
   const auto keep = [bytes](Object& object) {
     object.words.erase(object.words.lower_bound(bytes / kWordBytes), object.words.end());
   };
-  if (bytes != 0 && resize_in_place(old, bytes)) {
+  if (bytes != 0 && resize_in_place(old, bytes, Extra(record).below(kStacks))) {
     std::memset(pointer(old.address), 0, bytes);
     keep(old);
     for (const auto& [position, word] : old.words) write(old, position, word);
@@ -194,12 +223,19 @@ void Model::resize(const Record& record) {
   for (const auto& [position, word] : made.words) write(made, position, word);
 }
 
-// What becomes smaller does so here first: what lies behind may be somebody else's at once.
-bool Model::resize_in_place(Object& object, std::size_t bytes) {
+// What becomes smaller does so here first: what lies behind may be somebody else's at once. From another place, it is
+// another object to the scanner.
+bool Model::resize_in_place(Object& object, std::size_t bytes, std::uint32_t stack) {
   const std::size_t before = object.bytes;
   if (bytes < before) set_bytes(object, bytes);
-  const bool is_resized = heap_.resize_in_place(pointer(object.address), bytes, 0);
+  const bool is_resized = heap_.resize_in_place(pointer(object.address), bytes, stack);
   set_bytes(object, is_resized ? bytes : before);
+  if (is_resized && object.stack != stack) {
+    object.stack = stack;
+    object.is_reported = false;
+    object.scans_at_rest = 0;
+    object.looked.reset();
+  }
   return is_resized;
 }
 

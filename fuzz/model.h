@@ -1,19 +1,22 @@
 // A private heap that plays a trace, and a model that knows every object and every pointer in it.
 //
 // Held against the model: no overlap, alignment, sizes, contents, what is said to be zero, who allocated it; at each
-// scan the numbers of objects and bytes seen, reached and leaked, changed, direct and indirect, new and recovered; at
-// the end the heap's own invariants, and that it gives all memory back. The first difference aborts.
+// scan the numbers of objects and bytes seen, reached, changed, suppressed, new and recovered, which objects leak and
+// whether directly, and the groups of those from one stack; at the end the heap's own invariants, and that it
+// gives all memory back. The first difference aborts.
 //
 // Any record can be played: numbers are taken modulo what there is (kObjects, kThreads, kRoots), sizes above a mebibyte
 // and alignments above 64 KiB shrink, and what makes no sense (a release of nothing) is left out. So a trace that a
 // program wrote is played nearly as it is, and one of random bytes does something with most of its records.
 //
+// A program's threads have small numbers. From kThreads on a number says more (Extra): of an object that is made, where
+// from, and how many more there are to be; of a release, how many more; of a scan, its settings.
+//
 // Roots are explicit, and the mark is made while nobody writes, so the verdict is exact: no stack, no register.
 //
-// Beside a scan: as many of the records that follow it as the number of its thread says (above kThreads) are played
-// when the mark is made, some of them before orphans are looked at and the rest between two looks. So orphans are freed
-// and written to that the scan has found. What is born then stays empty, and neither sizes nor policies change: a scan
-// may or may not see it.
+// Beside a scan: as many of the records that follow it as its settings say are played when the mark is made, some of
+// them before orphans are looked at and the rest between two looks. So orphans are freed and written to that the scan
+// has found. What is born then stays empty, and neither sizes nor policies change: a scan may or may not see it.
 //
 // Threads: those records can be played at the same time, each by another thread, which are of different threads, touch
 // no object in common (touched()) and are not to be played alone (is_alone()). What the model knows of all objects is
@@ -22,6 +25,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -49,8 +53,9 @@ class Model {
 
   void play(const trace::Record& record);
 
-  // The objects that a record looks at or changes, by number; kObjects: none. Few, so that others can be played beside.
-  [[nodiscard]] static std::array<std::size_t, 2> touched(const trace::Record& record);
+  // The objects that a record looks at or changes, by number. Few, so that others can be played beside.
+  using Set = std::bitset<kObjects>;
+  [[nodiscard]] static Set touched(const trace::Record& record);
   // Whether it looks at more than these. Asked of each before it is played.
   [[nodiscard]] bool is_alone(const trace::Record& record) const;
 
@@ -60,7 +65,6 @@ class Model {
  private:
   static constexpr std::size_t kRoots = 8;
   static constexpr std::size_t kMostBytes = std::size_t{8} << 20;  // of all objects
-  static constexpr std::size_t kMostBeside = 16;                   // records beside one scan, and one more
   static constexpr std::size_t kMostHeld = 4;
 
   using Words = std::map<std::size_t, std::uintptr_t>;
@@ -69,11 +73,14 @@ class Model {
     std::size_t bytes = 0;
     std::uint8_t policy = 0;                              // of alloc/layout.h
     std::uint8_t family = 0;                              // likewise
+    std::uint32_t stack = 0;                              // where from
+    std::uint32_t born = 0;                               // the heap's stamp
     bool is_young = false;                                // born beside the scan that goes on
     bool is_orphan = false;                               // of the last mark
     bool is_reported = false;                             // a leak of the last scan
     bool is_new = false;                                  // was looked at for the first time
     bool has_changed = false;                             // between two looks
+    unsigned scans_at_rest = 0;                           // one after the other
     Words words;                                          // those that are not 0, by position
     std::optional<std::pair<std::size_t, Words>> looked;  // what it held when it was last looked at
   };
@@ -81,16 +88,47 @@ class Model {
     alloc::ThreadCache* cache = nullptr;
     unsigned disabled = 0;
   };
-  using Set = std::array<bool, kObjects>;
+  static constexpr std::uint32_t kStacks = 4;
+
+  // What a record's thread says beyond kThreads: numbers below some counts, one after the other.
+  class Extra {
+   public:
+    explicit Extra(const trace::Record& record) : left_(record.thread / kThreads) {}
+    unsigned below(unsigned count) { return std::exchange(left_, left_ / count) % count; }
+
+   private:
+    unsigned left_;
+  };
+
+  struct ScanPlan {
+    explicit ScanPlan(const trace::Record& record);
+
+    unsigned beside = 0;  // records
+    unsigned min_unref_scans = 1;
+    enum class Births : std::uint8_t { kAll, kSince, kBefore, kMarkNow } births = Births::kAll;
+    unsigned suppressed = 0;  // bit s - 1: what is from stack s
+    unsigned cancelled = 0;   // at the first question, at the second; else at none
+    bool forgets = false;     // leaks, afterwards
+  };
+
+  // What a scan has to make of orphans.
+  struct Expected {
+    Set changed;             // and what they hold
+    Set suppressed;          // by their stacks
+    Set held_by_suppressed;  // themselves among them
+    Set at_rest;             // the rest
+  };
 
   Object& object(std::uint32_t number) { return objects_[number % kObjects]; }
   Thread& thread(const trace::Record& record) { return threads_[record.thread % kThreads]; }
   alloc::ThreadCache& cache_of(Thread& thread);
   void play_now(const trace::Record& record);
+  void play_one(const trace::Record& record);
+  [[nodiscard]] static unsigned repeats(const trace::Record& record);
 
   void allocate(const trace::Record& record, std::size_t bytes, std::size_t alignment);
   void resize(const trace::Record& record);
-  [[nodiscard]] bool resize_in_place(Object& object, std::size_t bytes);
+  [[nodiscard]] bool resize_in_place(Object& object, std::size_t bytes, std::uint32_t stack);
   void set_bytes(Object& object, std::size_t bytes);
   [[nodiscard]] bool has_room(std::size_t bytes);
   void release(Thread& thread, Object& object);
@@ -104,11 +142,25 @@ class Model {
 
   // A scan, and what it has to find (model_scan.cpp).
   void scan();
+  [[nodiscard]] scan::ScanSettings settings();
   [[nodiscard]] Set reached() const;
-  void play_beside();
+  [[nodiscard]] bool answer_question();
+  void play_beside(std::size_t end);
   void look(bool again);
-  void check_leaks(const scan::Verdict& verdict);
-  void check_descriptions();
+  [[nodiscard]] Expected expect() const;
+  [[nodiscard]] bool is_wanted(const Object& object) const;
+  [[nodiscard]] bool is_due(const Object& object) const;
+  void check_cancelled(const scan::Verdict& verdict) const;
+  void check_verdict(const scan::Verdict& verdict, const Expected& expected);
+  void check_descriptions(const Expected& expected);
+  void forget_leaks();
+
+  // Which leaks are told, and how (model_leaks.cpp).
+  void check_leaks(const scan::Verdict& verdict, const Set& at_rest, const Set& leaks) const;
+  void check_direct(const Set& at_rest, const Set& leaks, const Set& direct) const;
+  using Groups = std::map<std::pair<bool, std::uint32_t>, scan::Count>;
+  void add_to(Groups& groups, const Object& object, bool direct) const;
+  void check_groups(const alloc::MetaVector<scan::Group>& told, const Groups& expected) const;
 
   // The word that a record stores: into its target, or null.
   [[nodiscard]] std::uintptr_t word_of(const trace::Record& record);
@@ -119,8 +171,8 @@ class Model {
 
   // The number of the object that a word points to or into; kObjects: none.
   [[nodiscard]] std::size_t find(std::uintptr_t word) const;
-  void spread(std::vector<std::size_t> from, Set& reached) const;
-  [[nodiscard]] std::size_t count_direct(const Set& leaks) const;
+  void spread(const Set& from, Set& reached) const;
+  [[nodiscard]] scan::Count count(const Set& objects) const;
 
   alloc::Heap heap_;
   scan::UserRoots user_roots_;
@@ -134,11 +186,15 @@ class Model {
   std::deque<Object> held_;   // in quarantine
   std::size_t reported_ = 0;  // leaks of the last scan, those that are gone since among them
 
-  // To be played beside a scan: those that are still awaited, and those that have come.
+  std::uint32_t time_ = 0;  // that was marked last; 0: none was
+
+  // The scan that goes on or is to come, how many records to be played beside it are still awaited, and those that have
+  // come.
+  ScanPlan plan_{trace::Record{}};
   std::size_t beside_left_ = 0;
   std::vector<trace::Record> beside_;
   bool scans_now_ = false;
-  unsigned looks_ = 0;  // begun, of the scan that goes on
+  unsigned looks_ = 0;  // begun
 };
 
 }  // namespace arenascan::fuzz

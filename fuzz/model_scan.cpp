@@ -15,114 +15,153 @@ std::size_t Model::find(std::uintptr_t word) const {
 }
 
 // Adds what can be reached from some objects, themselves among them. What is in the set already is not gone through.
-void Model::spread(std::vector<std::size_t> from, Set& reached) const {
-  for (const std::size_t number : from) reached[number] = true;
-  while (!from.empty()) {
-    const Object& object = objects_[from.back()];
-    from.pop_back();
+void Model::spread(const Set& from, Set& reached) const {
+  std::vector<std::size_t> left;
+  for (std::size_t number = 0; number < kObjects; ++number) {
+    if (from[number]) left.push_back(number);
+  }
+  reached |= from;
+  while (!left.empty()) {
+    const Object& object = objects_[left.back()];
+    left.pop_back();
     if ((object.policy & (alloc::state::kNoScan | alloc::state::kIgnored)) != 0) continue;
     for (const auto& [position, word] : object.words) {
       const std::size_t number = find(word);
       if (number == kObjects || reached[number]) continue;
-      reached[number] = true;
-      from.push_back(number);
+      reached.set(number);
+      left.push_back(number);
     }
   }
 }
 
 Model::Set Model::reached() const {
-  std::vector<std::size_t> live;
+  Set live;
   for (const std::uintptr_t root : roots_) {
-    if (const std::size_t number = find(root); number != kObjects) live.push_back(number);
+    if (const std::size_t number = find(root); number != kObjects) live.set(number);
   }
   for (const auto& [address, number] : by_address_) {
-    if ((objects_[number].policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0) live.push_back(number);
+    if ((objects_[number].policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0) live.set(number);
   }
-  Set reached{};
-  spread(std::move(live), reached);
+  Set reached;
+  spread(live, reached);
   return reached;
 }
 
-// How many groups of leaks that reach each other there are which no other one leads to.
-std::size_t Model::count_direct(const Set& leaks) const {
-  Set others;
-  std::transform(leaks.begin(), leaks.end(), others.begin(), std::logical_not());
-  std::vector<std::size_t> lost;
-  std::vector<Set> leads_to;
+scan::Count Model::count(const Set& objects) const {
+  scan::Count count;
   for (std::size_t number = 0; number < kObjects; ++number) {
-    if (!leaks[number]) continue;
-    lost.push_back(number);
-    spread({number}, leads_to.emplace_back(others));
+    if (!objects[number]) continue;
+    ++count.objects;
+    count.bytes += objects_[number].bytes;
   }
-  std::size_t direct = 0;
-  for (std::size_t a = 0; a < lost.size(); ++a) {
-    bool is_first = true;
-    for (std::size_t b = 0; b < lost.size(); ++b) {
-      if (!leads_to[b][lost[a]]) continue;
-      if (!leads_to[a][lost[b]] || b < a) is_first = false;
-    }
-    direct += is_first ? 1 : 0;
+  return count;
+}
+
+Model::ScanPlan::ScanPlan(const trace::Record& record) {
+  constexpr unsigned kMostBeside = 16;
+  constexpr unsigned kMostScans = 4;
+  Extra extra(record);
+  beside = extra.below(kMostBeside);
+  min_unref_scans = std::max(1U, extra.below(kMostScans));
+  births = static_cast<Births>(extra.below(4));
+  suppressed = extra.below(1U << (kStacks - 1));
+  cancelled = extra.below(4);
+  forgets = extra.below(2) != 0;
+}
+
+scan::ScanSettings Model::settings() {
+  if (plan_.births == ScanPlan::Births::kMarkNow) time_ = scanner_.mark_time();
+  scan::ScanSettings settings;
+  settings.second_look_ns = beside_.empty() ? 0 : 1;
+  settings.min_unref_scans = static_cast<std::uint16_t>(plan_.min_unref_scans);
+  settings.born_since = plan_.births == ScanPlan::Births::kSince ? time_ : 0;
+  settings.born_before = plan_.births == ScanPlan::Births::kBefore ? time_ : 0;
+  settings.list_objects = true;
+  if (plan_.suppressed != 0) {
+    settings.suppress_argument = &plan_;
+    settings.is_suppressed = [](alloc::StackId stack, void* plan) {
+      return (static_cast<ScanPlan*>(plan)->suppressed << 1 >> stack & 1) != 0;
+    };
   }
-  return direct;
+  settings.mark.pace.argument = this;
+  settings.mark.pace.go_on = [](const scan::Progress&, void* model) {
+    return static_cast<Model*>(model)->answer_question();
+  };
+  return settings;
 }
 
 void Model::scan() {
   const Set reached = this->reached();
-  scan::Count kept;
-  scan::Count lost;
+  Set there;
   std::size_t known = 0;
   for (const auto& [address, number] : by_address_) {
     Object& object = objects_[number];
-    scan::Count& count = reached[number] ? kept : lost;
-    ++count.objects;
-    count.bytes += object.bytes;
+    there.set(number);
     object.is_orphan = !reached[number];
     if (reached[number]) {
       object.is_reported = false;
+      object.scans_at_rest = 0;
       object.looked.reset();
     }
     known += object.is_reported ? 1 : 0;
   }
-  const scan::Count seen{by_address_.size(), bytes_};
+  const scan::Count seen = count(there);
+  const scan::Count kept = count(reached);
+  const std::size_t recovered = reported_ - known;
+  reported_ = known;
 
-  scan::ScanSettings settings;
-  settings.second_look_ns = beside_.empty() ? 0 : 1;
-  settings.mark.pace.argument = this;
-  settings.mark.pace.go_on = [](const scan::Progress&, void* model) {
-    static_cast<Model*>(model)->play_beside();
-    return true;
-  };
+  const scan::ScanSettings settings = this->settings();
   beside_left_ = 0;
   looks_ = 0;
   scans_now_ = true;
   scan::Verdict verdict;
   scanner_.scan(settings, verdict);
   scans_now_ = false;
-  beside_.clear();
 
-  require(verdict.incomplete == scan::Incomplete::kNo);
   require(verdict.reached.objects == kept.objects && verdict.reached.bytes == kept.bytes);
-  require(verdict.orphans.objects == lost.objects && verdict.orphans.bytes == lost.bytes);
+  require(verdict.orphans.objects == seen.objects - kept.objects && verdict.orphans.bytes == seen.bytes - kept.bytes);
   require(verdict.seen.objects == seen.objects && verdict.seen.bytes == seen.bytes);
-  require(verdict.recovered.objects == reported_ - known);
-  check_leaks(verdict);
-  check_descriptions();
-  for (Object& object : objects_) object.is_young = object.has_changed = false;
+  if (verdict.incomplete == scan::Incomplete::kCancelled) {
+    check_cancelled(verdict);
+  } else {
+    require(verdict.incomplete == scan::Incomplete::kNo);
+    require(verdict.recovered.objects == recovered);
+    const Expected expected = expect();
+    check_verdict(verdict, expected);
+    check_descriptions(expected);
+  }
+  for (Object& object : objects_) {
+    if (object.has_changed) object.looked.reset();
+    object.is_young = object.has_changed = false;
+  }
+  if (plan_.forgets) forget_leaks();
+  play_beside(beside_.size());
 }
 
-// Called when the mark is made, and again before what is new is looked at for the second time.
-void Model::play_beside() {
+// Asked when the mark is made, and again before what is new is looked at for the second time.
+bool Model::answer_question() {
+  if (++looks_ == plan_.cancelled) return false;
   const std::size_t half = beside_.size() / 2;
-  const std::size_t end = looks_ == 0 ? half : beside_.size();
-  for (std::size_t i = looks_ == 0 ? 0 : half; i < end; ++i) {
-    if (beside_[i].op != trace::Op::kScan) play_now(beside_[i]);
+  play_beside(looks_ == 1 ? half : beside_.size());
+  look(looks_ != 1);
+  return true;
+}
+
+// As many of the records as are left in front of `end`.
+void Model::play_beside(std::size_t end) {
+  const std::size_t count = std::min(end, beside_.size());
+  const std::vector<trace::Record> records(beside_.begin(), beside_.begin() + static_cast<std::ptrdiff_t>(count));
+  beside_.erase(beside_.begin(), beside_.begin() + static_cast<std::ptrdiff_t>(count));
+  for (const trace::Record& record : records) {
+    if (record.op != trace::Op::kScan) play_now(record);
   }
-  look(looks_++ != 0);
 }
 
 // A leak that is known is not looked at; one of which an earlier scan knows the contents, only once.
 void Model::look(bool again) {
+  reported_ = 0;
   for (Object& object : objects_) {
+    reported_ += object.is_orphan && object.is_reported ? 1 : 0;
     if (!object.is_orphan || object.is_reported) continue;
     std::pair now(object.bytes, object.words);
     if (again && !object.is_new) continue;
@@ -132,42 +171,79 @@ void Model::look(bool again) {
   }
 }
 
-// What changed between two looks, and what that leads to, is no leak.
-void Model::check_leaks(const scan::Verdict& verdict) {
-  std::vector<std::size_t> changed;
-  Set held;
+// What changed between two looks, and what that leads to, is no leak; nor is what is suppressed, and what that leads
+// to.
+Model::Expected Model::expect() const {
+  Expected expected;
+  Set orphans;
+  Set changed;
   for (std::size_t number = 0; number < kObjects; ++number) {
-    held[number] = !objects_[number].is_orphan;
-    if (objects_[number].has_changed) changed.push_back(number);
+    orphans[number] = objects_[number].is_orphan;
+    changed[number] = objects_[number].has_changed;
   }
-  spread(std::move(changed), held);
+  Set held = ~orphans;
+  spread(changed, held);
+  expected.changed = held & orphans;
+  for (std::size_t number = 0; number < kObjects; ++number) {
+    expected.suppressed[number] = !held[number] && (plan_.suppressed << 1 >> objects_[number].stack & 1) != 0;
+  }
+  spread(expected.suppressed, held);
+  expected.held_by_suppressed = held & orphans & ~expected.changed;
+  expected.at_rest = ~held;
+  return expected;
+}
 
-  Set leaks{};
-  scan::Count changed_or_held;
-  scan::Count leaked;
-  std::size_t fresh = 0;
+bool Model::is_wanted(const Object& object) const {
+  return plan_.births != ScanPlan::Births::kSince || object.born >= time_;
+}
+
+bool Model::is_due(const Object& object) const {
+  const bool is_old = plan_.births != ScanPlan::Births::kBefore || time_ == 0 || object.born < time_;
+  return is_old && object.scans_at_rest >= plan_.min_unref_scans;
+}
+
+// It claims nothing, and keeps what was known and has not been found otherwise.
+void Model::check_cancelled(const scan::Verdict& verdict) const {
+  require(looks_ == plan_.cancelled);
+  require(verdict.direct.objects == 0 && verdict.indirect.objects == 0 && verdict.fresh.objects == 0);
+  require(verdict.recovered.objects == 0 && verdict.leaks.empty() && verdict.objects.empty());
+}
+
+void Model::check_verdict(const scan::Verdict& verdict, const Expected& expected) {
+  const auto is_same = [this](const scan::Count& told, const Set& objects) {
+    const scan::Count right = count(objects);
+    return told.objects == right.objects && told.bytes == right.bytes;
+  };
+  Set leaks;
+  Set fresh;
+  reported_ = 0;
   for (std::size_t number = 0; number < kObjects; ++number) {
     Object& object = objects_[number];
-    if (object.has_changed) object.looked.reset();
-    if (object.is_orphan) {
-      leaks[number] = !held[number];
-      scan::Count& count = held[number] ? changed_or_held : leaked;
-      ++count.objects;
-      count.bytes += object.bytes;
-      fresh += leaks[number] && !object.is_reported ? 1 : 0;
-      object.is_reported = leaks[number];
-    }
+    object.scans_at_rest = expected.at_rest[number] ? object.scans_at_rest + 1 : 0;
+    const bool is_leak = expected.at_rest[number] && is_due(object);
+    leaks[number] = is_leak && is_wanted(object);
+    fresh[number] = leaks[number] && !object.is_reported;
+    object.is_reported = is_leak;
+    reported_ += is_leak ? 1 : 0;
   }
-  require(verdict.changed.objects == changed_or_held.objects && verdict.changed.bytes == changed_or_held.bytes);
-  require(verdict.direct.objects == count_direct(leaks));
-  require(verdict.direct.objects + verdict.indirect.objects == leaked.objects);
-  require(verdict.direct.bytes + verdict.indirect.bytes == leaked.bytes);
-  require(verdict.fresh.objects == fresh);
-  reported_ = leaked.objects;
+  require(is_same(verdict.changed, expected.changed));
+  require(is_same(verdict.suppressed, expected.held_by_suppressed));
+  require(is_same(verdict.fresh, fresh));
+  check_leaks(verdict, expected.at_rest, leaks);
+
+  Groups changed;
+  Groups suppressed;
+  for (std::size_t number = 0; number < kObjects; ++number) {
+    const Object& object = objects_[number];
+    if (expected.changed[number]) add_to(changed, object, object.has_changed);
+    if (expected.suppressed[number]) add_to(suppressed, object, true);
+  }
+  check_groups(verdict.changed_groups, changed);
+  check_groups(verdict.suppressed_groups, suppressed);
 }
 
 // What the scanner tells of each object afterwards.
-void Model::check_descriptions() {
+void Model::check_descriptions(const Expected& expected) {
   using Standing = scan::Description::Standing;
   for (const auto& [address, number] : by_address_) {
     const Object& object = objects_[number];
@@ -175,11 +251,24 @@ void Model::check_descriptions() {
     require(scanner_.describe(address, told));
     require(told.address == address && told.bytes == object.bytes && told.slot_bytes >= object.bytes);
     require((told.state & alloc::state::kPolicyMask) == object.policy);
-    require(told.standing == (object.is_young      ? Standing::kBornLater
-                              : !object.is_orphan  ? Standing::kReached
-                              : object.is_reported ? Standing::kLeaked
-                              : object.has_changed ? Standing::kChanged
-                                                   : Standing::kHeldByChanged));
+    require(told.stack == object.stack && told.age == heap_.stamp() - object.born);
+    require(told.standing == (object.is_young                       ? Standing::kBornLater
+                              : !object.is_orphan                   ? Standing::kReached
+                              : object.is_reported                  ? Standing::kLeaked
+                              : expected.at_rest[number]            ? Standing::kNotDue
+                              : expected.held_by_suppressed[number] ? Standing::kSuppressed
+                              : object.has_changed                  ? Standing::kChanged
+                                                                    : Standing::kHeldByChanged));
+  }
+}
+
+void Model::forget_leaks() {
+  scanner_.forget_leaks();
+  for (Object& object : objects_) {
+    if (!object.is_reported) continue;
+    object.policy |= alloc::state::kNotLeak;
+    object.is_reported = false;
+    --reported_;
   }
 }
 

@@ -83,7 +83,8 @@ bool resize(alloc::Heap& heap, Block& block, std::size_t bytes) {
   if (is_resized) block.bytes = bytes;
   require(heap.requested_bytes(p) == block.bytes);
   require(is_all(static_cast<const std::uint8_t*>(p), kept, block.fill));
-  fill(block);
+  if (is_resized) fill(block);
+  check_contents(block);
   return is_resized;
 }
 

@@ -60,20 +60,17 @@ class Players {
 
 class Round {
  public:
-  Round(fuzz::Model& model, std::uint64_t seed) : model_(model), seed_(seed) { owners_.fill(kNobody); }
+  Round(fuzz::Model& model, std::uint64_t seed) : model_(model), seed_(seed) {}
 
   void add(const trace::Record& record) {
     const std::size_t thread = record.thread % kThreads;
     const auto touched = fuzz::Model::touched(record);
-    const auto is_anothers = [&](std::size_t object) {
-      return owners_[object] != kNobody && owners_[object] != thread;
-    };
     const bool is_alone = model_.is_alone(record);
-    if (is_alone || std::any_of(touched.begin(), touched.end(), is_anothers)) play();
+    bool is_anothers = false;
+    for (std::size_t i = 0; i < kThreads; ++i) is_anothers |= i != thread && (touched_[i] & touched).any();
+    if (is_alone || is_anothers) play();
     if (is_alone) return model_.play(record);
-    for (const std::size_t object : touched) {
-      if (object != fuzz::Model::kObjects) owners_[object] = thread;
-    }
+    touched_[thread] |= touched;
     records_[thread].push_back(record);
   }
 
@@ -89,16 +86,14 @@ class Round {
       }
     }
     for (auto& records : records_) records.clear();
-    owners_.fill(kNobody);
+    touched_ = {};
   }
 
  private:
-  static constexpr std::size_t kNobody = kThreads;
-
   fuzz::Model& model_;
   std::uint64_t seed_;
   std::array<std::vector<trace::Record>, kThreads> records_;
-  std::array<std::size_t, fuzz::Model::kObjects + 1> owners_{};  // the last one: of none, always nobody
+  std::array<fuzz::Model::Set, kThreads> touched_;
 };
 
 }  // namespace

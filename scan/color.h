@@ -5,7 +5,7 @@
 //   black   reached and read:               2 * epoch + 1
 //
 // A scan begins by moving to the next epoch, which turns every object white at once: there is no whitening loop. There
-// are 127 epochs; when they wrap round, all marks are cleared to 0, which belongs to no epoch.
+// are 127 of them; when they wrap round, all marks are cleared to 0, which belongs to no epoch.
 //
 // kmemleak, where the words come from, means other things by two of them: its "gray" includes objects that the user
 // declared no leak, and its "black" is an object that is neither reported nor scanned. Those are user policy here and
@@ -22,6 +22,8 @@ namespace arenascan::scan {
 
 class Epoch {
  public:
+  static constexpr int kCount = 127;
+
   constexpr Epoch() = default;
 
   [[nodiscard]] constexpr std::uint8_t grey() const noexcept { return static_cast<std::uint8_t>(2 * value_); }
@@ -30,12 +32,11 @@ class Epoch {
 
   // Moves on. True when the epochs have wrapped: every mark has to be cleared before the next object is marked.
   constexpr bool advance() noexcept {
-    value_ = value_ == kLast ? 1 : static_cast<std::uint8_t>(value_ + 1);
+    value_ = value_ == kCount ? 1 : static_cast<std::uint8_t>(value_ + 1);
     return value_ == 1;
   }
 
  private:
-  static constexpr std::uint8_t kLast = 127;
   std::uint8_t value_ = 0;
 };
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "alloc/check.h"
 #include "alloc/os.h"
 
 namespace arenascan::scan {
@@ -147,6 +148,7 @@ std::uint64_t MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t c
   GreyPages::Adder adder(grey_);
   for (std::size_t i = 0; i < found; ++i) {
     const Slot slot = slots[i];
+    ARENA_AUDIT(exchange_ == nullptr || exchange_->owner_of(slot.page) == self_);
     auto& mark = *reinterpret_cast<std::atomic<std::uint8_t>*>(slot.mark);
     const std::uint8_t old = mark.load(std::memory_order_relaxed);
     const bool is_white = epoch.is_white(old);
