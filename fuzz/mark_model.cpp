@@ -212,7 +212,8 @@ void MarkModel::mutate(Choices& choices, std::uint64_t steps) {
 void MarkModel::allocate_one(Choices& choices) {
   const std::uint64_t kind = choices.below(16);
   const std::size_t bytes = kind < 10   ? choices.below(120)
-                            : kind < 15 ? choices.below(3000)
+                            : kind < 14 ? choices.below(3000)
+                            : kind < 15 ? choices.below(60'000)
                                         : 100'000 + choices.below(100'000);
   const std::uintptr_t address = allocate(bytes);
   if (address != 0 && choices.one_in(2)) roots_[choices.below(roots_.size())] = address;

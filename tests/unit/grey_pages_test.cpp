@@ -1,5 +1,5 @@
 // Pages with grey objects against a model that keeps all of them in a map: none is lost, none comes twice, and while a
-// page is nearly full of them, such a page comes next.
+// page is nearly full of them, such a page comes next. ARENA_MODEL_ROUNDS sets how long.
 #include "scan/grey_pages.h"
 
 #include <doctest/doctest.h>
@@ -92,7 +92,7 @@ class Fixture {
 }  // namespace
 
 TEST_CASE_FIXTURE(Fixture, "every grey object comes up once, those of nearly full pages first") {
-  for (int round = 0; round < 20'000; ++round) {
+  for (std::uint64_t left = test::length_from("ARENA_MODEL_ROUNDS", 6'000); left != 0; --left) {
     for (std::size_t i = random.below(8); i != 0; --i) turn_grey_at_random();
     for (std::size_t i = random.below(8); i != 0 && !grey.empty(); --i) {
       const bool is_full = any_is_nearly_full();

@@ -1,4 +1,5 @@
 // Quiet pages against a plain model: whatever is written, by whomever, a page that holds a pointer is read.
+// ARENA_MODEL_ROUNDS sets how long.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -140,7 +141,8 @@ TEST_CASE_FIXTURE(Fixture, "against a model: no page with a pointer is ever quie
   int channel[2];
   REQUIRE(pipe(channel) == 0);
   std::size_t quiet_bytes = 0;
-  for (unsigned round = 0; round < 3'000; ++round) {
+  const std::uint64_t rounds = test::length_from("ARENA_MODEL_ROUNDS", 3'000);
+  for (std::uint64_t round = 0; round < rounds; ++round) {
     for (std::size_t writes = random.below(6); writes > 0; --writes) {
       char*& object = objects[random.below(kObjects)];
       char* const place = object + random.below(kObjectBytes / 8) * 8;
@@ -170,7 +172,7 @@ TEST_CASE_FIXTURE(Fixture, "against a model: no page with a pointer is ever quie
     quiet_bytes += quiet.bytes();
     if (random.below(4) != 0) survey();
   }
-  CHECK(quiet_bytes / 3'000 > kObjectBytes);  // on an average
+  CHECK(quiet_bytes / rounds > kObjectBytes);  // on an average
   close(channel[0]);
   close(channel[1]);
 }
