@@ -334,6 +334,13 @@ bool Heap::resize_in_place(void* object, std::size_t bytes, std::uint32_t stack)
   return true;
 }
 
+std::uint32_t Heap::advance_stamp_locked() noexcept {
+  std::uint32_t next = stamp() + 1;
+  if (static_cast<std::uint16_t>(next) == Birth::kOld) ++next;
+  stamp_.store(next, std::memory_order_relaxed);
+  return next;
+}
+
 void Heap::age_births_locked() noexcept {
   const std::uint32_t now = stamp();
   if (now - aged_at_ < Birth::kAgingInterval) return;
@@ -343,8 +350,8 @@ void Heap::age_births_locked() noexcept {
       if (!state::is_allocated(page.states()[i].load(std::memory_order_acquire))) continue;
       std::uint64_t seen = page.records[i].load(std::memory_order_relaxed);
       Record record = Record::unpack(seen);
-      if (static_cast<std::uint16_t>(now - record.birth.stamp) <= Birth::kOldestAge) continue;
-      record.birth.stamp = static_cast<std::uint16_t>(now - Birth::kOldestAge);
+      if (record.birth.stamp == Birth::kOld || record.birth.age(now) < Birth::kOldestAge) continue;
+      record.birth.stamp = Birth::kOld;
       // One that changes meanwhile is young.
       page.records[i].compare_exchange_strong(seen, record.pack(), std::memory_order_relaxed);
     }

@@ -129,7 +129,7 @@ class Heap {
   // Written by scans and test scopes, read by every allocation. Relaxed: a thread that synchronised with the writer
   // sees the new value; another may still use the old one for an allocation that is concurrent anyway.
   [[nodiscard]] std::uint32_t stamp() const noexcept { return stamp_.load(std::memory_order_relaxed); }
-  std::uint32_t advance_stamp() noexcept { return stamp_.fetch_add(1, std::memory_order_relaxed) + 1; }
+  std::uint32_t advance_stamp_locked() noexcept;
 
   // The birth of an object that is allocated now.
   [[nodiscard]] Birth birth(std::uint32_t stack) const noexcept { return {stack, static_cast<std::uint16_t>(stamp())}; }
@@ -145,7 +145,7 @@ class Heap {
   // reused.
   void keep_descriptors_locked(bool keep) noexcept;
 
-  // Gives objects older than Birth::kOldestAge that age, so that 16 bits keep telling old from new. Walks the heap once
+  // Makes births of Birth::kOldestAge and more kOld, so that 16 bits keep telling old from new. Walks the heap once
   // in Birth::kAgingInterval stamps, else does nothing. Whoever advances the stamp calls it, before, with the lock
   // held.
   void age_births_locked() noexcept;

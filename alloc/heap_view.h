@@ -140,7 +140,7 @@ class HeapView {
   [[nodiscard]] std::uint64_t pages_dropped() const noexcept { return heap_.pages_dropped(); }
 
   // Stamps of births (heap.h).
-  std::uint32_t advance_stamp() noexcept { return heap_.advance_stamp(); }
+  std::uint32_t advance_stamp_locked() noexcept { return heap_.advance_stamp_locked(); }
   void age_births_locked() noexcept { heap_.age_births_locked(); }
   [[nodiscard]] std::uint32_t stamp() const noexcept { return heap_.stamp(); }
 

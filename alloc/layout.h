@@ -63,16 +63,24 @@ constexpr bool is_allocated(std::uint8_t value) noexcept { return (value & kOccu
 }  // namespace state
 
 // Where and when an object came to be. The stamp counts scans and marks set by tests; it orders births against them,
-// and costs no clock read. Its 16 bits come round: Heap::age_births_locked() keeps old ones from looking new.
+// and costs no clock read. Its 16 bits come round: Heap::age_births_locked() makes old ones kOld, which none has as it
+// is born.
 struct Birth {
   std::uint32_t stack = 0;  // StackId
-  std::uint16_t stamp = 0;
+  std::uint16_t stamp = kOld;
 
   // How many stamps before `now` it was, which is later than it; kOldestAge stands for older ones as well.
   [[nodiscard]] constexpr std::uint32_t age(std::uint32_t now) const noexcept {
     const auto exact = static_cast<std::uint16_t>(now - stamp);
-    return exact < kOldestAge ? exact : kOldestAge;
+    return stamp != kOld && exact < kOldestAge ? exact : kOldestAge;
   }
+
+  // Whether it can be the one that was `read` from its slot before: it may have grown old since.
+  [[nodiscard]] constexpr bool can_be(const Birth& read) const noexcept {
+    return stack == read.stack && (stamp == read.stamp || stamp == kOld);
+  }
+
+  static constexpr std::uint16_t kOld = 0;
   static constexpr std::uint16_t kOldestAge = 0x8000;
   static constexpr std::uint16_t kAgingInterval = 0x4000;  // stamps between two walks that age old births
 

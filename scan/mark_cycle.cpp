@@ -113,7 +113,7 @@ Incomplete MarkCycle::run_stopped(const Job& job, OrphanList& white) noexcept {
   const Pause pause(pauses_, job.settings.stop, job.verdict, before);
   if (!pause.is_stopped()) return pause.problem();
   const std::uint64_t stopped = os_monotonic_ns();
-  stamp_ = heap_.advance_stamp();
+  stamp_ = heap_.advance_stamp_locked();
   const std::size_t page_end = heap_.in_use_locked().bytes >> alloc::kPageShift;
   pagemap_.open(Pagemap::Beside::kStoppedWorld);
   Incomplete problem = collect_roots(job);
@@ -267,7 +267,7 @@ Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, Or
   if (problem != Incomplete::kNo || os_monotonic_ns() + rereader_.listed_ns() > deadline_ns) return problem;
   if (!rereader_.reread_until(deadline_ns, Marker::Time::kShort) || !marker_.drain_until(deadline_ns)) return problem;
   attempt = Attempt::kFinished;
-  stamp_ = heap_.advance_stamp();
+  stamp_ = heap_.advance_stamp_locked();
   keep_white(white, marker_.epoch());
   return Incomplete::kNo;
 }

@@ -144,12 +144,13 @@ void fetch_ahead(const OrphanList& orphans, std::size_t i) noexcept {
   for (std::size_t at = 0; at < std::min(later.bytes, kMostBytes); at += kLineBytes) __builtin_prefetch(bytes + at);
 }
 
-void recall(OrphanList& orphans, const OrphanList& earlier) noexcept {
+void recall(OrphanList& orphans, const OrphanList& earlier, std::uint32_t stamps) noexcept {
+  if (stamps >= alloc::Birth::kOldestAge) return;
   const Orphan* old = earlier.begin();
   for (Orphan& orphan : orphans) {
     while (old != earlier.end() && old->address < orphan.address) ++old;
     if (old == earlier.end()) return;
-    if (old->address != orphan.address || old->birth != orphan.birth) continue;
+    if (old->address != orphan.address || !orphan.birth.can_be(old->birth)) continue;
     orphan.checksum = old->checksum;
     orphan.hashed = old->hashed && !old->changed;  // one that changed is looked at twice again
     orphan.reported = old->reported;

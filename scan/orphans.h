@@ -52,7 +52,7 @@ struct Orphan {
   // Whether the slot still holds the object. State before birth: the acquire of a new tenant's state shows its birth
   // too.
   [[nodiscard]] bool is_same_object() const noexcept {
-    return alloc::state::is_allocated(object.state()) && object.birth() == birth;
+    return alloc::state::is_allocated(object.state()) && object.birth().can_be(birth);
   }
 };
 
@@ -74,8 +74,9 @@ void keep_white(OrphanList& orphans, Epoch epoch) noexcept;
 // Asks memory for what look() and OrphanGraph will read of an orphan some places behind the i-th: they lie anywhere.
 void fetch_ahead(const OrphanList& orphans, std::size_t i) noexcept;
 
-// Copies what an earlier scan knew of the same orphans. Both lists are in address order.
-void recall(OrphanList& orphans, const OrphanList& earlier) noexcept;
+// Copies what an earlier scan knew of the same orphans. Both lists are in address order. `stamps` lie between the
+// instants of the two: where they are so many that old births do not tell what was there, nothing is copied.
+void recall(OrphanList& orphans, const OrphanList& earlier, std::uint32_t stamps) noexcept;
 
 // Hashes the orphan. The first look keeps the checksum, a later one compares and notes a change. False when the object
 // is no longer there. `marker` knows which ranges cannot be read.

@@ -105,7 +105,7 @@ bool Scanner::describe(std::uintptr_t word, Description& known) noexcept {
   if (!is_whole_) return true;
   known.standing = known.age <= heap_.stamp() - cycle_.stamp() ? Standing::kBornLater : Standing::kReached;
   for (const Orphan& orphan : orphans_) {
-    if (!(orphan.object == object) || orphan.birth != birth) continue;
+    if (!(orphan.object == object) || !birth.can_be(orphan.birth)) continue;
     known.standing = orphan.reported             ? Standing::kLeaked
                      : orphan.scans_at_rest != 0 ? Standing::kNotDue
                      : orphan.at_rest            ? Standing::kSuppressed
@@ -133,7 +133,7 @@ void Scanner::forget_leaks() noexcept {
   for (Orphan& orphan : orphans_) {
     alloc::Object object;
     if (!orphan.reported || !heap_.find(orphan.address, object)) continue;
-    if (object.address() != orphan.address || object.birth() != orphan.birth) continue;
+    if (object.address() != orphan.address || !object.birth().can_be(orphan.birth)) continue;
     heap_.add_policy(object, alloc::state::kNotLeak);
     orphan.reported = false;
     orphan.scans_at_rest = 0;
@@ -144,7 +144,7 @@ void Scanner::forget_leaks() noexcept {
 std::uint32_t Scanner::mark_time() noexcept {
   const std::scoped_lock heap(heap_);
   heap_.age_births_locked();
-  return heap_.advance_stamp();
+  return heap_.advance_stamp_locked();
 }
 
 void Scanner::run(const ScanSettings& settings, std::uintptr_t stack_pointer, Verdict& verdict) noexcept {
@@ -177,10 +177,11 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, Pace& pace, std::ui
   const Incomplete problem = cycle_.run(settings.mark, pace, stack_pointer, stack_, verdict, found);
   if (problem != Incomplete::kNo) return problem;
   const Count known = count_reported(orphans_);
-  recall(found, orphans_);
+  recall(found, orphans_, cycle_.stamp() - orphans_stamp_);
   const Count still = count_reported(found);
   verdict.recovered = {known.objects - still.objects, known.bytes - still.bytes};
   orphans_ = std::move(found);
+  orphans_stamp_ = cycle_.stamp();
   for (const Orphan& orphan : orphans_) {
     ++verdict.orphans.objects;
     verdict.orphans.bytes += orphan.bytes;

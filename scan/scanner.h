@@ -120,9 +120,10 @@ class Scanner {
   bool is_process_;
 
   std::mutex mutex_;
-  AddressRange stack_;     // mutex_, and the rest likewise; reserved by the first scan and kept
-  OrphanList orphans_;     // of the last whole scan
-  bool is_whole_ = false;  // the last scan was
+  AddressRange stack_;               // mutex_, and the rest likewise; reserved by the first scan and kept
+  OrphanList orphans_;               // of the last mark that was whole
+  std::uint32_t orphans_stamp_ = 0;  // of its instant
+  bool is_whole_ = false;            // the last scan was
 };
 
 }  // namespace arenascan::scan

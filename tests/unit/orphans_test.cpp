@@ -101,7 +101,7 @@ TEST_CASE_FIXTURE(Fixture, "a look tells changed contents, another object in the
     }
     heap.release(*cache, p);
     CHECK(!scan::look(orphan, marker));
-    heap.advance_stamp();
+    heap.advance_stamp_locked();
     std::vector<void*> others;  // until one takes the slot
     do others.push_back(allocate(bytes));
     while (others.back() != p);
@@ -125,7 +125,7 @@ TEST_CASE_FIXTURE(Fixture, "orphans are recalled by address and birth; one that 
     if (i == 6) orphan.birth.stamp ^= 0x100;  // another object was there
     if (i != 2) REQUIRE(earlier.push_back(orphan));
   }
-  scan::recall(now, earlier);
+  scan::recall(now, earlier, 1);
   for (std::size_t i = 0; i < now.size(); ++i) {
     CAPTURE(i);
     const bool known = i != 2 && i != 6;
@@ -158,12 +158,33 @@ TEST_CASE_FIXTURE(Fixture, "known leaks stay known when the page of one before t
   CHECK(verdict.recovered.objects == 1);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a known leak stays known when its birth has grown old") {
+  scan::UserRoots roots;
+  scan::Scanner scanner(heap, roots, nullptr);
+  scan::Verdict verdict;
+  allocate(32);
+  scanner.scan({}, verdict);
+  CHECK(verdict.fresh.objects == 1);
+  for (int round = 0; round < 5; ++round) {
+    for (unsigned i = 0; i < alloc::Birth::kAgingInterval; ++i) scanner.mark_time();
+    scanner.scan({}, verdict);
+    CHECK(verdict.direct.objects == 1);
+    CHECK(verdict.fresh.objects == 0);
+    CHECK(verdict.recovered.objects == 0);
+  }
+  // Another one could have come to lie there.
+  for (unsigned i = 0; i < alloc::Birth::kOldestAge; ++i) scanner.mark_time();
+  scanner.scan({}, verdict);
+  CHECK(verdict.direct.objects == 1);
+  CHECK(verdict.fresh.objects == 1);
+}
+
 TEST_CASE_FIXTURE(Fixture, "stamps come round, and old objects still do not look new") {
   alloc::HeapView view(heap);
   const auto advance = [&] {
     const std::unique_lock guard(view);
     heap.age_births_locked();
-    return heap.advance_stamp();
+    return heap.advance_stamp_locked();
   };
   void* const old = allocate(48);
   for (std::uint32_t i = 1; i <= 200'000; ++i) {
