@@ -45,6 +45,11 @@ bool is_zero(const void* memory, std::size_t bytes) {
 
 void* pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
 
+// Of the word at a position: fewer than all at the end of an object whose size is no multiple of them.
+std::size_t bytes_of_word(std::size_t position, std::size_t object_bytes) {
+  return std::min(kWordBytes, object_bytes - position * kWordBytes);
+}
+
 }  // namespace
 
 Model::Model(std::size_t variant) : scanner_(heap_, user_roots_, nullptr) {
@@ -114,7 +119,7 @@ void Model::play_one(const Record& record) {
     case Op::kEnable: by.disabled -= by.disabled == 0 ? 0 : 1; return;
     case Op::kStart: static_cast<void>(cache_of(threads_[record.other % kThreads])); return;
     case Op::kEnd: return end(by);
-    case Op::kFork: require(heap_.is_valid()); return;
+    case Op::kFork: require(heap_.is_valid()); return let_time_pass(Extra(record).below(kMostTime));
   }
 }
 
@@ -129,6 +134,15 @@ Model::Set Model::touched(const Record& record) {
 bool Model::is_alone(const Record& record) const {
   return beside_left_ != 0 || record.op == Op::kRoot || record.op == Op::kScan || record.op == Op::kStart ||
          record.op == Op::kFork;
+}
+
+// In pieces of what 16 bits of a birth hold a quarter of.
+void Model::let_time_pass(unsigned pieces) {
+  constexpr std::uint32_t kPiece = 0x4000;
+  if (scans_now_) return;
+  pieces = std::min(pieces, time_left_);
+  time_left_ -= pieces;
+  for (std::uint32_t left = pieces * kPiece; left != 0; --left) static_cast<void>(scanner_.mark_time());
 }
 
 void Model::finish() {
@@ -295,10 +309,10 @@ Model::Object Model::forget(Object& object) {
 
 void Model::store(const Record& record) {
   Object& into = object(record.object);
-  const std::size_t words = into.bytes / kWordBytes;
+  const std::size_t words = (into.bytes + kWordBytes - 1) / kWordBytes;
   if (into.address == 0 || words == 0 || into.is_young) return;
   const std::size_t position = record.low() / kWordBytes % words;
-  const std::uintptr_t word = word_of(record);
+  const std::uintptr_t word = word_of(record) & UINTPTR_MAX >> 8 * (kWordBytes - bytes_of_word(position, into.bytes));
   into.words.erase(position);
   if (word != 0) into.words.emplace(position, word);
   write(into, position, word);
@@ -320,7 +334,7 @@ std::uintptr_t Model::word_of(const Record& record) {
 }
 
 void Model::write(const Object& object, std::size_t position, std::uintptr_t word) {
-  std::memcpy(pointer(object.address + position * kWordBytes), &word, kWordBytes);
+  std::memcpy(pointer(object.address + position * kWordBytes), &word, bytes_of_word(position, object.bytes));
 }
 
 void Model::check_contents(const Object& object) const {
@@ -335,8 +349,9 @@ void Model::check_words(const Object& object) {
   for (const auto& [position, word] : object.words) {
     const std::size_t next = position * kWordBytes;
     require(is_zero(bytes + at, next - at));
-    require(std::memcmp(bytes + next, &word, kWordBytes) == 0);
-    at = next + kWordBytes;
+    const std::size_t length = bytes_of_word(position, object.bytes);
+    require(std::memcmp(bytes + next, &word, length) == 0);
+    at = next + length;
   }
   require(is_zero(bytes + at, object.bytes - at));
 }

@@ -10,7 +10,8 @@
 // program wrote is played nearly as it is, and one of random bytes does something with most of its records.
 //
 // A program's threads have small numbers. From kThreads on a number says more (Extra): of an object that is made, where
-// from, and how many more there are to be; of a release, how many more; of a scan, its settings.
+// from, and how many more there are to be; of a release, how many more; of a scan, its settings; of a fork, how much
+// time passes.
 //
 // Roots are explicit, and the mark is made while nobody writes, so the verdict is exact: no stack, no register.
 //
@@ -81,7 +82,7 @@ class Model {
     bool is_new = false;                                  // was looked at for the first time
     bool has_changed = false;                             // between two looks
     unsigned scans_at_rest = 0;                           // one after the other
-    Words words;                                          // those that are not 0, by position
+    Words words;                                          // those that are not 0, by position; the last may be cut
     std::optional<std::pair<std::size_t, Words>> looked;  // what it held when it was last looked at
   };
   struct Thread {
@@ -89,6 +90,7 @@ class Model {
     unsigned disabled = 0;
   };
   static constexpr std::uint32_t kStacks = 4;
+  static constexpr unsigned kMostTime = 8;
 
   // What a record's thread says beyond kThreads: numbers below some counts, one after the other.
   class Extra {
@@ -138,16 +140,19 @@ class Model {
   void store(const trace::Record& record);
   void annotate(Object& object, std::uint8_t policy);
   void end(Thread& thread);
+  void let_time_pass(unsigned pieces);
   void give_all_back();
 
   // A scan, and what it has to find (model_scan.cpp).
   void scan();
   [[nodiscard]] scan::ScanSettings settings();
+  [[nodiscard]] std::uint32_t next_stamp() const;
   [[nodiscard]] Set reached() const;
   [[nodiscard]] bool answer_question();
   void play_beside(std::size_t end);
   void look(bool again);
   [[nodiscard]] Expected expect() const;
+  [[nodiscard]] std::uint32_t age(const Object& object) const;
   [[nodiscard]] bool is_wanted(const Object& object) const;
   [[nodiscard]] bool is_due(const Object& object) const;
   void check_cancelled(const scan::Verdict& verdict) const;
@@ -187,6 +192,8 @@ class Model {
   std::size_t reported_ = 0;  // leaks of the last scan, those that are gone since among them
 
   std::uint32_t time_ = 0;  // that was marked last; 0: none was
+  unsigned time_left_ = kMostTime;
+  std::uint32_t marked_at_ = 0;  // the last mark's stamp
 
   // The scan that goes on or is to come, how many records to be played beside it are still awaited, and those that have
   // come.

@@ -26,6 +26,7 @@ void Model::spread(const Set& from, Set& reached) const {
     left.pop_back();
     if ((object.policy & (alloc::state::kNoScan | alloc::state::kIgnored)) != 0) continue;
     for (const auto& [position, word] : object.words) {
+      if ((position + 1) * sizeof(word) > object.bytes) continue;
       const std::size_t number = find(word);
       if (number == kObjects || reached[number]) continue;
       reached.set(number);
@@ -90,7 +91,16 @@ scan::ScanSettings Model::settings() {
   return settings;
 }
 
+std::uint32_t Model::next_stamp() const {
+  const std::uint32_t next = heap_.stamp() + 1;
+  return next + (static_cast<std::uint16_t>(next) == alloc::Birth::kOld ? 1 : 0);
+}
+
 void Model::scan() {
+  const scan::ScanSettings settings = this->settings();
+  const std::uint32_t now = next_stamp();
+  const bool recalls = now - marked_at_ < alloc::Birth::kOldestAge;
+  marked_at_ = now;
   const Set reached = this->reached();
   Set there;
   std::size_t known = 0;
@@ -98,7 +108,7 @@ void Model::scan() {
     Object& object = objects_[number];
     there.set(number);
     object.is_orphan = !reached[number];
-    if (reached[number]) {
+    if (reached[number] || !recalls) {
       object.is_reported = false;
       object.scans_at_rest = 0;
       object.looked.reset();
@@ -110,7 +120,6 @@ void Model::scan() {
   const std::size_t recovered = reported_ - known;
   reported_ = known;
 
-  const scan::ScanSettings settings = this->settings();
   beside_left_ = 0;
   looks_ = 0;
   scans_now_ = true;
@@ -118,6 +127,7 @@ void Model::scan() {
   scanner_.scan(settings, verdict);
   scans_now_ = false;
 
+  require(heap_.stamp() == now);
   require(verdict.reached.objects == kept.objects && verdict.reached.bytes == kept.bytes);
   require(verdict.orphans.objects == seen.objects - kept.objects && verdict.orphans.bytes == seen.bytes - kept.bytes);
   require(verdict.seen.objects == seen.objects && verdict.seen.bytes == seen.bytes);
@@ -193,12 +203,17 @@ Model::Expected Model::expect() const {
   return expected;
 }
 
+// In scans and marks; more than some is not known.
+std::uint32_t Model::age(const Object& object) const {
+  return std::min<std::uint32_t>(heap_.stamp() - object.born, alloc::Birth::kOldestAge);
+}
+
 bool Model::is_wanted(const Object& object) const {
-  return plan_.births != ScanPlan::Births::kSince || object.born >= time_;
+  return plan_.births != ScanPlan::Births::kSince || age(object) <= heap_.stamp() - time_;
 }
 
 bool Model::is_due(const Object& object) const {
-  const bool is_old = plan_.births != ScanPlan::Births::kBefore || time_ == 0 || object.born < time_;
+  const bool is_old = plan_.births != ScanPlan::Births::kBefore || time_ == 0 || age(object) > heap_.stamp() - time_;
   return is_old && object.scans_at_rest >= plan_.min_unref_scans;
 }
 
@@ -251,7 +266,7 @@ void Model::check_descriptions(const Expected& expected) {
     require(scanner_.describe(address, told));
     require(told.address == address && told.bytes == object.bytes && told.slot_bytes >= object.bytes);
     require((told.state & alloc::state::kPolicyMask) == object.policy);
-    require(told.stack == object.stack && told.age == heap_.stamp() - object.born);
+    require(told.stack == object.stack && told.age == age(object));
     require(told.standing == (object.is_young                       ? Standing::kBornLater
                               : !object.is_orphan                   ? Standing::kReached
                               : object.is_reported                  ? Standing::kLeaked
