@@ -11,7 +11,7 @@
 //
 // A program's threads have small numbers. From kThreads on a number says more (Extra): of an object that is made, where
 // from, and how many more there are to be; of a release, how many more; of a scan, its settings; of a fork, how much
-// time passes.
+// time passes (and what happens by chance then, chance.h).
 //
 // Roots are explicit, and the mark is made while nobody writes, so the verdict is exact: no stack, no register.
 //

@@ -144,8 +144,8 @@ void Model::scan() {
     if (object.has_changed) object.looked.reset();
     object.is_young = object.has_changed = false;
   }
-  if (plan_.forgets) forget_leaks();
   play_beside(beside_.size());
+  if (plan_.forgets) forget_leaks();
 }
 
 // Asked when the mark is made, and again before what is new is looked at for the second time.

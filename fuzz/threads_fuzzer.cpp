@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "fuzz/chance.h"
 #include "fuzz/model.h"
 #include "fuzz/records.h"
 #include "fuzz/schedule.h"
@@ -104,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::uint64_t seed = 0;  // any number that each byte changes
   for (std::size_t i = 0; i < size; ++i) seed = (seed ^ data[i]) * 0x100000001b3;
   Round round(model, seed);
-  records.for_each([&round](const trace::Record& record) { round.add(record); });
+  fuzz::for_each_record(records, [&round](const trace::Record& record) { round.add(record); });
   round.play();
   model.finish();
   return 0;

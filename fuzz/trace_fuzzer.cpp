@@ -1,4 +1,5 @@
 // Bytes as an allocation trace on a private heap, against an exact model (model.h).
+#include "fuzz/chance.h"
 #include "fuzz/model.h"
 #include "fuzz/records.h"
 
@@ -7,7 +8,7 @@ using namespace arenascan;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::Records records({data, size});
   fuzz::Model model(records.rest_bytes());
-  records.for_each([&model](const trace::Record& record) { model.play(record); });
+  fuzz::for_each_record(records, [&model](const trace::Record& record) { model.play(record); });
   model.finish();
   return 0;
 }

@@ -37,7 +37,9 @@ struct Fixture {
     heap->destroy();
   }
 
-  char* allocate() { return static_cast<char*>(heap->allocate(*cache, kObjectBytes, alloc::Birth{})); }
+  char* allocate(std::size_t wanted = kObjectBytes) {
+    return static_cast<char*>(heap->allocate(*cache, wanted, alloc::Birth{}));
+  }
 
   std::size_t survey() {
     const alloc::HeapView view(*heap);
@@ -49,9 +51,9 @@ struct Fixture {
   // Pages of the objects, by address, that the next mark reads.
   std::set<std::uintptr_t> loud_pages() {
     std::set<std::uintptr_t> loud;
-    for (const char* const object : objects) {
-      const auto begin = reinterpret_cast<std::uintptr_t>(object);
-      quiet.for_each_loud_part(begin, begin + kObjectBytes, [&](std::uintptr_t from, std::uintptr_t to) {
+    for (std::size_t i = 0; i < kObjects; ++i) {
+      const auto begin = reinterpret_cast<std::uintptr_t>(objects[i]);
+      quiet.for_each_loud_part(begin, begin + bytes[i], [&](std::uintptr_t from, std::uintptr_t to) {
         CHECK((from - begin) % kPage == 0);
         for (std::uintptr_t page = from; page < to; page += kPage) loud.insert(page);
       });
@@ -63,12 +65,12 @@ struct Fixture {
   std::set<std::uintptr_t> pages_with_pointers() {
     const auto reserved = alloc::HeapView(*heap).reserved();
     std::set<std::uintptr_t> found;
-    for (const char* const object : objects) {
-      for (std::size_t at = 0; at < kObjectBytes; at += sizeof(std::uintptr_t)) {
+    for (std::size_t i = 0; i < kObjects; ++i) {
+      for (std::size_t at = 0; at + sizeof(std::uintptr_t) <= bytes[i]; at += sizeof(std::uintptr_t)) {
         std::uintptr_t word;
-        std::memcpy(&word, object + at, sizeof(word));
+        std::memcpy(&word, objects[i] + at, sizeof(word));
         if (word - reserved.begin < reserved.bytes)
-          found.insert(reinterpret_cast<std::uintptr_t>(object + at) / kPage * kPage);
+          found.insert(reinterpret_cast<std::uintptr_t>(objects[i] + at) / kPage * kPage);
       }
     }
     return found;
@@ -77,6 +79,7 @@ struct Fixture {
   std::unique_ptr<alloc::Heap> heap = std::make_unique<alloc::Heap>();
   alloc::ThreadCache* cache = nullptr;
   std::vector<char*> objects = std::vector<char*>(kObjects);
+  std::vector<std::size_t> bytes = std::vector<std::size_t>(kObjects, kObjectBytes);
   scan::Pagemap pagemap;
   scan::WriteWatch watch;
   scan::QuietPages quiet;
@@ -144,23 +147,29 @@ TEST_CASE_FIXTURE(Fixture, "against a model: no page with a pointer is ever quie
   const std::uint64_t rounds = test::length_from("ARENA_MODEL_ROUNDS", 3'000);
   for (std::uint64_t round = 0; round < rounds; ++round) {
     for (std::size_t writes = random.below(6); writes > 0; --writes) {
-      char*& object = objects[random.below(kObjects)];
-      char* const place = object + random.below(kObjectBytes / 8) * 8;
+      const std::size_t number = random.below(kObjects);
+      char*& object = objects[number];
+      char* const place = object + random.below(bytes[number] / 8) * 8;
+      // So long that it may be quiet, or a little less; some end with a page.
+      const std::size_t other_bytes = (50 + random.below(200)) * kPage - random.below(2) * random.below(kPage);
       const auto pointer = reinterpret_cast<std::uintptr_t>(objects[random.below(kObjects)]);
-      switch (random.below(7)) {
+      switch (random.below(8)) {
         case 0: std::memcpy(place, &pointer, sizeof(pointer)); break;
         case 1: std::memset(place, 0, 8); break;
-        case 2: std::memset(object, 0, kObjectBytes); break;
+        case 2: std::memset(object, 0, bytes[number]); break;
         case 3:  // by the kernel
           REQUIRE(write(channel[1], &pointer, sizeof(pointer)) == sizeof(pointer));
           REQUIRE(read(channel[0], place, sizeof(pointer)) == sizeof(pointer));
           break;
         case 4:  // another object in its place, or elsewhere
           heap->release(*cache, object);
-          object = allocate();
+          object = allocate(bytes[number] = other_bytes);
           break;
-        case 5: madvise(object, kObjectBytes, MADV_DONTNEED); break;
+        case 5: madvise(object, bytes[number], MADV_DONTNEED); break;
         case 6: *place = 1; break;
+        case 7:
+          if (heap->resize_in_place(object, other_bytes, 0)) bytes[number] = other_bytes;
+          break;
       }
     }
     if (random.below(10) == 0) quiet.forget();
