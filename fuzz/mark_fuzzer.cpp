@@ -44,6 +44,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       model.let_epochs_pass();
     } else if (is_long) {
       mark_by_chance(model, choices.below(1 << 16));
+    } else if (what < 4) {
+      model.check_retainers(choices);
     } else {
       mark(model, choices);
     }

@@ -19,7 +19,6 @@ constexpr std::size_t kMostBytes = std::size_t{4} << 20;  // of all objects
 constexpr std::size_t kMostObjects = 400;                 // the verifier looks at each for each word
 constexpr std::size_t kMostGap = 64;                      // between two objects of an array
 
-bool is_read(std::uint8_t policy) { return (policy & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0; }
 scan::PointerForms some_forms(Choices& choices) {
   scan::PointerForms forms;
   forms.unaligned = choices.one_in(2);
@@ -48,8 +47,6 @@ void for_each_set_word(std::uintptr_t begin, std::size_t bytes, std::size_t step
     }
   }
 }
-
-bool is_root(std::uint8_t policy) { return (policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0; }
 
 }  // namespace
 
@@ -336,6 +333,14 @@ std::uintptr_t MarkModel::pointer(Choices& choices) {
     return word;
   }
   return 0;
+}
+
+bool MarkModel::is_read(std::uint8_t policy) {
+  return (policy & (alloc::state::kNoScan | alloc::state::kIgnored)) == 0;
+}
+
+bool MarkModel::is_root(std::uint8_t policy) {
+  return (policy & (alloc::state::kNotLeak | alloc::state::kIgnored)) != 0;
 }
 
 // The object whose bytes a word points to, by looking at each; or to the end of them, where they are the length of an

@@ -7,6 +7,8 @@
 //                the OS pages that were written since the protection are told to it, as mark_cycle.h has it. At the end
 //                whatever the verifier reaches is black, and what was lost before the mark began is white.
 //
+// and what is told of the way that leads to an object (retainers.h): that there is one, and that it is a shortest one.
+//
 // The first difference aborts. What the program does, and when, is told by choices.
 //
 // Threads: one at a time; a mark may have helpers. Called by: mark_fuzzer, tests.
@@ -20,6 +22,7 @@
 #include "alloc/heap.h"
 #include "fuzz/choices.h"
 #include "scan/marker.h"
+#include "scan/retainers.h"
 
 namespace arenascan::fuzz {
 
@@ -38,6 +41,9 @@ class MarkModel {
 
   void mark_stopped(Choices& choices);
   void mark_beside(Choices& choices);
+
+  // Asks why some object is reached (mark_retainers.cpp).
+  void check_retainers(Choices& choices);
 
   // As many empty marks as bring the next mark the colours of the last one.
   void let_epochs_pass();
@@ -71,7 +77,15 @@ class MarkModel {
   std::uintptr_t pointer(Choices& choices);
   [[nodiscard]] bool is_lost(std::size_t object) const { return lost_.count(objects_[object].address) != 0; }
 
+  [[nodiscard]] std::vector<std::size_t> distances() const;
+  void check_way(const scan::Retainers& found, std::size_t asked, std::size_t distance) const;
+  void check_holders(const scan::Retainers& found, std::size_t asked) const;
+
   // The verifier.
+  [[nodiscard]] static bool is_read(std::uint8_t policy);
+  [[nodiscard]] static bool is_root(std::uint8_t policy);
+  [[nodiscard]] std::size_t find_word_at(std::uintptr_t at, const Live& holder) const;
+  [[nodiscard]] bool points_to(const Live& holder, std::size_t object) const;
   [[nodiscard]] std::size_t find(std::uintptr_t word) const;
   [[nodiscard]] std::vector<bool> reached() const;
 
