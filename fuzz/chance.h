@@ -29,10 +29,10 @@ class Chance {
     record.op = below(64) < scans_in_64_ ? Op::kScan
                 : below(16) == 0         ? kSeldom[below(kSeldom.size())]
                                          : kOps[below(kOps.size())];
-    record.object = 1 + below(most_objects_);
-    record.other = below(8) == 0 ? 0 : 1 + below(most_objects_);
+    record.thread = static_cast<std::uint16_t>(below(4) == 0 ? below(1 << 16) : below(kThreads));
+    record.object = number(record.thread);
+    record.other = below(8) == 0 ? 0 : number(record.thread);
     record.detail = static_cast<std::uint8_t>(below(4) == 0 ? below(17) : 0);
-    record.thread = static_cast<std::uint16_t>(below(4) == 0 ? below(1 << 16) : below(4));
     const bool is_store = record.op == Op::kStore || record.op == Op::kRoot;
     const bool has_all_bits = below(4) == 0;
     const std::uint64_t low = has_all_bits && !is_store ? below(UINT32_MAX) : below(1U << below(20));
@@ -41,11 +41,25 @@ class Chance {
   }
 
  private:
+  static constexpr std::uint32_t kThreads = 4;
+
+  // Of an object. Most of the time each thread has some of its own, so that none waits for another; then others.
+  std::uint32_t number(std::uint32_t thread) {
+    if (numbers_++ % 64 == 0) {
+      are_apart_ = below(4) != 0;
+      shift_ = below(kThreads);
+    }
+    const std::uint32_t any = 1 + below(most_objects_);
+    return are_apart_ ? any / kThreads * kThreads + (thread + shift_) % kThreads : any;
+  }
   std::uint32_t below(std::uint32_t count) { return static_cast<std::uint32_t>(random_() % count); }
 
   std::mt19937 random_;
   std::uint32_t most_objects_;
   std::uint32_t scans_in_64_;
+  std::uint32_t numbers_ = 0;  // so far
+  bool are_apart_ = false;
+  std::uint32_t shift_ = 0;
 };
 
 // Calls visit(record) for each record of an input, and for those that it asks for.
