@@ -110,7 +110,7 @@ class Model {
     enum class Births : std::uint8_t { kAll, kSince, kBefore, kMarkNow } births = Births::kAll;
     unsigned suppressed = 0;  // bit s - 1: what is from stack s
     unsigned cancelled = 0;   // at the first question, at the second; else at none
-    bool forgets = false;     // leaks, afterwards
+    bool forgets = false;     // leaks, before the next scan
   };
 
   // What a scan has to make of orphans.
@@ -202,6 +202,7 @@ class Model {
   std::vector<trace::Record> beside_;
   bool scans_now_ = false;
   unsigned looks_ = 0;  // begun
+  bool forgets_ = false;
 };
 
 }  // namespace arenascan::fuzz

@@ -97,6 +97,7 @@ std::uint32_t Model::next_stamp() const {
 }
 
 void Model::scan() {
+  if (forgets_) forget_leaks();
   const scan::ScanSettings settings = this->settings();
   const std::uint32_t now = next_stamp();
   const bool recalls = now - marked_at_ < alloc::Birth::kOldestAge;
@@ -145,7 +146,7 @@ void Model::scan() {
     object.is_young = object.has_changed = false;
   }
   play_beside(beside_.size());
-  if (plan_.forgets) forget_leaks();
+  forgets_ = plan_.forgets;
 }
 
 // Asked when the mark is made, and again before what is new is looked at for the second time.
@@ -279,6 +280,7 @@ void Model::check_descriptions(const Expected& expected) {
 
 void Model::forget_leaks() {
   scanner_.forget_leaks();
+  if (heap_.stamp() - marked_at_ >= alloc::Birth::kOldestAge) return;  // it cannot tell them from others
   for (Object& object : objects_) {
     if (!object.is_reported) continue;
     object.policy |= alloc::state::kNotLeak;

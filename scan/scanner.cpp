@@ -105,7 +105,7 @@ bool Scanner::describe(std::uintptr_t word, Description& known) noexcept {
   if (!is_whole_) return true;
   known.standing = known.age <= heap_.stamp() - cycle_.stamp() ? Standing::kBornLater : Standing::kReached;
   for (const Orphan& orphan : orphans_) {
-    if (!(orphan.object == object) || !birth.can_be(orphan.birth)) continue;
+    if (!(orphan.object == object) || !is_still(orphan, birth)) continue;
     known.standing = orphan.reported             ? Standing::kLeaked
                      : orphan.scans_at_rest != 0 ? Standing::kNotDue
                      : orphan.at_rest            ? Standing::kSuppressed
@@ -127,13 +127,19 @@ bool Scanner::call_on_own_stack(Body body) noexcept {
   return true;
 }
 
+// An old birth tells what was there at the last mark only where that is not as long ago.
+bool Scanner::is_still(const Orphan& orphan, const alloc::Birth& birth) const noexcept {
+  const std::uint32_t now = heap_.stamp();
+  return birth.can_be(orphan.birth) && birth.age(now) > now - orphans_stamp_;
+}
+
 void Scanner::forget_leaks() noexcept {
   const std::scoped_lock guard(mutex_);
   const KeptDescriptors kept(heap_);
   for (Orphan& orphan : orphans_) {
     alloc::Object object;
     if (!orphan.reported || !heap_.find(orphan.address, object)) continue;
-    if (object.address() != orphan.address || !object.birth().can_be(orphan.birth)) continue;
+    if (object.address() != orphan.address || !is_still(orphan, object.birth())) continue;
     heap_.add_policy(object, alloc::state::kNotLeak);
     orphan.reported = false;
     orphan.scans_at_rest = 0;

@@ -111,6 +111,8 @@ class Scanner {
   Incomplete hold_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   Incomplete suppress_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
   Incomplete classify_phase(const ScanSettings& settings, Verdict& verdict) noexcept;
+  // Whether what lies now where an orphan of the last mark lay is the same object, by its birth.
+  [[nodiscard]] bool is_still(const Orphan& orphan, const alloc::Birth& birth) const noexcept;
   [[nodiscard]] bool is_white(const Orphan& orphan) const noexcept {
     return cycle_.marker().epoch().is_white(orphan.object.mark().load(std::memory_order_relaxed));
   }
