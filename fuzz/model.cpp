@@ -119,7 +119,11 @@ void Model::play_one(const Record& record) {
     case Op::kEnable: by.disabled -= by.disabled == 0 ? 0 : 1; return;
     case Op::kStart: static_cast<void>(cache_of(threads_[record.other % kThreads])); return;
     case Op::kEnd: return end(by);
-    case Op::kFork: require(heap_.is_valid()); return let_time_pass(Extra(record).below(kMostTime));
+    case Op::kFork:
+      if (scans_now_) return;
+      require(heap_.is_valid());
+      check_descriptions();
+      return let_time_pass(Extra(record).below(kMostTime));
   }
 }
 
@@ -139,7 +143,6 @@ bool Model::is_alone(const Record& record) const {
 // In pieces of what 16 bits of a birth hold a quarter of.
 void Model::let_time_pass(unsigned pieces) {
   constexpr std::uint32_t kPiece = 0x4000;
-  if (scans_now_) return;
   pieces = std::min(pieces, time_left_);
   time_left_ -= pieces;
   for (std::uint32_t left = pieces * kPiece; left != 0; --left) static_cast<void>(scanner_.mark_time());
@@ -246,7 +249,8 @@ bool Model::resize_in_place(Object& object, std::size_t bytes, std::uint32_t sta
   set_bytes(object, is_resized ? bytes : before);
   if (is_resized && object.stack != stack) {
     object.stack = stack;
-    object.is_reported = false;
+    if (object.is_orphan) object.standing = Standing::kReached;
+    object.is_orphan = object.is_reported = false;
     object.scans_at_rest = 0;
     object.looked.reset();
   }

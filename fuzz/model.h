@@ -68,6 +68,7 @@ class Model {
   static constexpr std::size_t kMostBytes = std::size_t{8} << 20;  // of all objects
   static constexpr std::size_t kMostHeld = 4;
 
+  using Standing = scan::Description::Standing;
   using Words = std::map<std::size_t, std::uintptr_t>;
   struct Object {
     std::uintptr_t address = 0;  // 0: none has this number now
@@ -76,6 +77,7 @@ class Model {
     std::uint8_t family = 0;                              // likewise
     std::uint32_t stack = 0;                              // where from
     std::uint32_t born = 0;                               // the heap's stamp
+    Standing standing = Standing::kBornLater;             // at the last scan
     bool is_young = false;                                // born beside the scan that goes on
     bool is_orphan = false;                               // of the last mark
     bool is_reported = false;                             // a leak of the last scan
@@ -157,7 +159,8 @@ class Model {
   [[nodiscard]] bool is_due(const Object& object) const;
   void check_cancelled(const scan::Verdict& verdict) const;
   void check_verdict(const scan::Verdict& verdict, const Expected& expected);
-  void check_descriptions(const Expected& expected);
+  void note_standings(const Expected& expected);
+  void check_descriptions();
   void forget_leaks();
 
   // Which leaks are told, and how (model_leaks.cpp).
@@ -203,6 +206,7 @@ class Model {
   bool scans_now_ = false;
   unsigned looks_ = 0;  // begun
   bool forgets_ = false;
+  bool is_whole_ = false;  // the last scan was
 };
 
 }  // namespace arenascan::fuzz

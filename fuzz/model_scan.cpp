@@ -132,15 +132,17 @@ void Model::scan() {
   require(verdict.reached.objects == kept.objects && verdict.reached.bytes == kept.bytes);
   require(verdict.orphans.objects == seen.objects - kept.objects && verdict.orphans.bytes == seen.bytes - kept.bytes);
   require(verdict.seen.objects == seen.objects && verdict.seen.bytes == seen.bytes);
-  if (verdict.incomplete == scan::Incomplete::kCancelled) {
+  is_whole_ = verdict.incomplete != scan::Incomplete::kCancelled;
+  if (!is_whole_) {
     check_cancelled(verdict);
   } else {
     require(verdict.incomplete == scan::Incomplete::kNo);
     require(verdict.recovered.objects == recovered);
     const Expected expected = expect();
     check_verdict(verdict, expected);
-    check_descriptions(expected);
+    note_standings(expected);
   }
+  check_descriptions();
   for (Object& object : objects_) {
     if (object.has_changed) object.looked.reset();
     object.is_young = object.has_changed = false;
@@ -258,9 +260,21 @@ void Model::check_verdict(const scan::Verdict& verdict, const Expected& expected
   check_groups(verdict.suppressed_groups, suppressed);
 }
 
-// What the scanner tells of each object afterwards.
-void Model::check_descriptions(const Expected& expected) {
-  using Standing = scan::Description::Standing;
+void Model::note_standings(const Expected& expected) {
+  for (const auto& [address, number] : by_address_) {
+    Object& object = objects_[number];
+    object.standing = object.is_young                       ? Standing::kBornLater
+                      : !object.is_orphan                   ? Standing::kReached
+                      : object.is_reported                  ? Standing::kLeaked
+                      : expected.at_rest[number]            ? Standing::kNotDue
+                      : expected.held_by_suppressed[number] ? Standing::kSuppressed
+                      : object.has_changed                  ? Standing::kChanged
+                                                            : Standing::kHeldByChanged;
+  }
+}
+
+// What the scanner tells of each object. When its last mark is too long ago, it cannot tell what is older than that.
+void Model::check_descriptions() {
   for (const auto& [address, number] : by_address_) {
     const Object& object = objects_[number];
     scan::Description told;
@@ -268,13 +282,8 @@ void Model::check_descriptions(const Expected& expected) {
     require(told.address == address && told.bytes == object.bytes && told.slot_bytes >= object.bytes);
     require((told.state & alloc::state::kPolicyMask) == object.policy);
     require(told.stack == object.stack && told.age == age(object));
-    require(told.standing == (object.is_young                       ? Standing::kBornLater
-                              : !object.is_orphan                   ? Standing::kReached
-                              : object.is_reported                  ? Standing::kLeaked
-                              : expected.at_rest[number]            ? Standing::kNotDue
-                              : expected.held_by_suppressed[number] ? Standing::kSuppressed
-                              : object.has_changed                  ? Standing::kChanged
-                                                                    : Standing::kHeldByChanged));
+    if (heap_.stamp() - marked_at_ >= alloc::Birth::kOldestAge) continue;
+    require(told.standing == (is_whole_ ? object.standing : Standing::kNeverScanned));
   }
 }
 
@@ -285,6 +294,7 @@ void Model::forget_leaks() {
     if (!object.is_reported) continue;
     object.policy |= alloc::state::kNotLeak;
     object.is_reported = false;
+    object.standing = Standing::kSuppressed;
     --reported_;
   }
 }

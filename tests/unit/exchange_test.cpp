@@ -4,8 +4,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <deque>
 #include <thread>
 #include <vector>
 
@@ -138,6 +140,29 @@ TEST_CASE("a full ring takes what it has room for") {
       1, 100, [&](const std::uintptr_t* at, std::size_t count) { received.insert(received.end(), at, at + count); }));
   words.resize(sent);
   CHECK(received == words);
+}
+
+TEST_CASE("pieces of any length come out as they went in") {
+  scan::Exchange exchange;
+  REQUIRE(exchange.begin(3));
+  test::Random random(5);
+  std::array<std::deque<std::uintptr_t>, 2> on_the_way;  // to lane 2, by whom they are from
+  std::uintptr_t next = 0;
+  for (int step = 0; step < 5'000; ++step) {
+    const std::size_t from = random.below(2);
+    std::vector<std::uintptr_t> words(random.below(random.one_in(4) ? 5'000 : 100));
+    std::generate(words.begin(), words.end(), [&next] { return ++next; });
+    const std::size_t sent = exchange.send(from, 2, words.data(), words.size());
+    on_the_way[from].insert(on_the_way[from].end(), words.begin(), words.begin() + static_cast<std::ptrdiff_t>(sent));
+    if (!random.one_in(3)) continue;
+    exchange.receive(2, 1 + random.below(300), [&](const std::uintptr_t* at, std::size_t count) {
+      auto& sender = !on_the_way[0].empty() && on_the_way[0].front() == *at ? on_the_way[0] : on_the_way[1];
+      REQUIRE(count <= sender.size());
+      REQUIRE(std::equal(at, at + count, sender.begin()));
+      sender.erase(sender.begin(), sender.begin() + static_cast<std::ptrdiff_t>(count));
+    });
+    REQUIRE((on_the_way[0].empty() && on_the_way[1].empty()));
+  }
 }
 
 TEST_CASE("owners: neighbours have the same, and all have about as much") {
