@@ -240,20 +240,13 @@ void Model::resize(const Record& record) {
   for (const auto& [position, word] : made.words) write(made, position, word);
 }
 
-// What becomes smaller does so here first: what lies behind may be somebody else's at once. From another place, it is
-// another object to the scanner.
+// What becomes smaller does so here first: what lies behind may be somebody else's at once.
 bool Model::resize_in_place(Object& object, std::size_t bytes, std::uint32_t stack) {
   const std::size_t before = object.bytes;
   if (bytes < before) set_bytes(object, bytes);
   const bool is_resized = heap_.resize_in_place(pointer(object.address), bytes, stack);
   set_bytes(object, is_resized ? bytes : before);
-  if (is_resized && object.stack != stack) {
-    object.stack = stack;
-    if (object.is_orphan) object.standing = Standing::kReached;
-    object.is_orphan = object.is_reported = false;
-    object.scans_at_rest = 0;
-    object.looked.reset();
-  }
+  if (is_resized) object.stack = stack;
   return is_resized;
 }
 

@@ -73,18 +73,19 @@ class Model {
   struct Object {
     std::uintptr_t address = 0;  // 0: none has this number now
     std::size_t bytes = 0;
-    std::uint8_t policy = 0;                              // of alloc/layout.h
-    std::uint8_t family = 0;                              // likewise
-    std::uint32_t stack = 0;                              // where from
-    std::uint32_t born = 0;                               // the heap's stamp
-    Standing standing = Standing::kBornLater;             // at the last scan
-    bool is_young = false;                                // born beside the scan that goes on
-    bool is_orphan = false;                               // of the last mark
-    bool is_reported = false;                             // a leak of the last scan
-    bool is_new = false;                                  // was looked at for the first time
-    bool has_changed = false;                             // between two looks
-    unsigned scans_at_rest = 0;                           // one after the other
-    Words words;                                          // those that are not 0, by position; the last may be cut
+    std::uint8_t policy = 0;                   // of alloc/layout.h
+    std::uint8_t family = 0;                   // likewise
+    std::uint32_t stack = 0;                   // where from
+    std::uint32_t marked_stack = 0;            // at the last mark; with another one it is another object to the scanner
+    std::uint32_t born = 0;                    // the heap's stamp
+    Standing standing = Standing::kBornLater;  // at the last scan
+    bool is_young = false;                     // born beside the scan that goes on
+    bool is_orphan = false;                    // of the last mark
+    bool is_reported = false;                  // a leak of the last scan
+    bool is_new = false;                       // was looked at for the first time
+    bool has_changed = false;                  // between two looks
+    unsigned scans_at_rest = 0;                // one after the other
+    Words words;                               // those that are not 0, by position; the last may be cut
     std::optional<std::pair<std::size_t, Words>> looked;  // what it held when it was last looked at
   };
   struct Thread {
@@ -159,6 +160,7 @@ class Model {
   [[nodiscard]] bool is_due(const Object& object) const;
   void check_cancelled(const scan::Verdict& verdict) const;
   void check_verdict(const scan::Verdict& verdict, const Expected& expected);
+  [[nodiscard]] static bool is_the_same(const Object& object) { return object.stack == object.marked_stack; }
   void note_standings(const Expected& expected);
   void check_descriptions();
   void forget_leaks();

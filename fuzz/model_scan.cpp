@@ -109,11 +109,12 @@ void Model::scan() {
     Object& object = objects_[number];
     there.set(number);
     object.is_orphan = !reached[number];
-    if (reached[number] || !recalls) {
+    if (reached[number] || !recalls || !is_the_same(object)) {
       object.is_reported = false;
       object.scans_at_rest = 0;
       object.looked.reset();
     }
+    object.marked_stack = object.stack;
     known += object.is_reported ? 1 : 0;
   }
   const scan::Count seen = count(there);
@@ -283,7 +284,9 @@ void Model::check_descriptions() {
     require((told.state & alloc::state::kPolicyMask) == object.policy);
     require(told.stack == object.stack && told.age == age(object));
     if (heap_.stamp() - marked_at_ >= alloc::Birth::kOldestAge) continue;
-    require(told.standing == (is_whole_ ? object.standing : Standing::kNeverScanned));
+    require(told.standing == (!is_whole_                                 ? Standing::kNeverScanned
+                              : object.is_orphan && !is_the_same(object) ? Standing::kReached
+                                                                         : object.standing));
   }
 }
 
@@ -291,7 +294,7 @@ void Model::forget_leaks() {
   scanner_.forget_leaks();
   if (heap_.stamp() - marked_at_ >= alloc::Birth::kOldestAge) return;  // it cannot tell them from others
   for (Object& object : objects_) {
-    if (!object.is_reported) continue;
+    if (!object.is_reported || !is_the_same(object)) continue;
     object.policy |= alloc::state::kNotLeak;
     object.is_reported = false;
     object.standing = Standing::kSuppressed;
