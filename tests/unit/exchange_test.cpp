@@ -150,7 +150,7 @@ TEST_CASE("pieces of any length come out as they went in") {
   std::uintptr_t next = 0;
   for (int step = 0; step < 5'000; ++step) {
     const std::size_t from = random.below(2);
-    std::vector<std::uintptr_t> words(random.below(random.one_in(4) ? 5'000 : 100));
+    std::vector<std::uintptr_t> words(1 + random.below(random.one_in(4) ? 5'000 : 100));
     std::generate(words.begin(), words.end(), [&next] { return ++next; });
     const std::size_t sent = exchange.send(from, 2, words.data(), words.size());
     on_the_way[from].insert(on_the_way[from].end(), words.begin(), words.begin() + static_cast<std::ptrdiff_t>(sent));
