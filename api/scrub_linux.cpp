@@ -15,6 +15,8 @@ extern "C" void* __libc_stack_end;  // glibc: where the main thread's stack bega
 
 namespace {
 
+constexpr rlim_t kUsualBytes = rlim_t{8} << 20;  // of the main thread's stack, where the system does not tell
+
 // Where the calling thread's own stack begins, if `here` lies on it; else 0: on a fiber, or a signal's stack, nobody
 // knows how far it goes.
 std::uintptr_t begin_of_stack_at(std::uintptr_t here) noexcept {
@@ -23,7 +25,8 @@ std::uintptr_t begin_of_stack_at(std::uintptr_t here) noexcept {
   if (alloc::os_thread_id() != alloc::os_process_id()) return 0;
   const auto end = reinterpret_cast<std::uintptr_t>(__libc_stack_end);
   rlimit limit{};
-  if (getrlimit(RLIMIT_STACK, &limit) != 0 || here >= end) return 0;
+  if (getrlimit(RLIMIT_STACK, &limit) != 0) limit.rlim_cur = kUsualBytes;
+  if (here >= end) return 0;
   const std::uintptr_t most = limit.rlim_cur < end ? limit.rlim_cur : end - alloc::kOsPageBytes;
   return end - here < most ? end - most : 0;
 }
