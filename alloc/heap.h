@@ -127,7 +127,8 @@ class Heap {
 
   // The current stamp, whose low 16 bits births carry, and the next one: births from now on are told from earlier ones.
   // Written by scans and test scopes, read by every allocation. Relaxed: a thread that synchronised with the writer
-  // sees the new value; another may still use the old one for an allocation that is concurrent anyway.
+  // sees the new value; another may still use the old one for an allocation that is concurrent anyway. One writer at a
+  // time, the holder of the lock. Birth::kOld is left out.
   [[nodiscard]] std::uint32_t stamp() const noexcept { return stamp_.load(std::memory_order_relaxed); }
   std::uint32_t advance_stamp_locked() noexcept;
 

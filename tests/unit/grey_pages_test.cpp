@@ -92,7 +92,7 @@ class Fixture {
 }  // namespace
 
 TEST_CASE_FIXTURE(Fixture, "every grey object comes up once, those of nearly full pages first") {
-  for (std::uint64_t left = test::length_from("ARENA_MODEL_ROUNDS", 6'000); left != 0; --left) {
+  for (std::uint64_t left = test::length_from("ARENA_MODEL_ROUNDS", 20'000); left != 0; --left) {
     for (std::size_t i = random.below(8); i != 0; --i) turn_grey_at_random();
     for (std::size_t i = random.below(8); i != 0 && !grey.empty(); --i) {
       const bool is_full = any_is_nearly_full();
