@@ -153,13 +153,14 @@ scan::Scanner& process_scanner() noexcept {
     const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
     return {begin, begin + memory.size()};
   };
-  // The heap and the scanner remember where pages begin, which is where objects begin.
-  static const std::array<scan::AddressRange, 5> never = {{
+  // The heap and the scanner remember where pages begin, which is where objects begin. So may one of these ranges end.
+  static const std::array<scan::AddressRange, 6> never = {{
       {ours.tables.stacks.range().begin, ours.tables.stacks.range().end},
       {ours.tables.trails.range().begin, ours.tables.trails.range().end},
       range_of(alloc::unwind_memory()),
       range_of(std::as_bytes(std::span(&g_process, 1))),
       range_of(storage),
+      range_of(std::as_bytes(std::span(&never, 1))),
   }};
   static const scan::Surroundings surroundings{&ours.threads, never};
   static scan::Scanner* const scanner = new (storage) scan::Scanner(ours.heap, ours.roots, &surroundings);

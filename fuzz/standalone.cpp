@@ -8,6 +8,7 @@
 #include <iterator>
 #include <vector>
 
+extern "C" [[gnu::weak]] int LLVMFuzzerInitialize(int* argc, char*** argv);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace fs = std::filesystem;
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s FILE_OR_DIRECTORY...; there is no file in what was named\n", argv[0]);
     return 2;
   }
+  if (LLVMFuzzerInitialize != nullptr) LLVMFuzzerInitialize(&argc, &argv);
   const bool all_read = std::all_of(files.begin(), files.end(), run);
   std::printf("%zu inputs\n", files.size());
   return all_read ? 0 : 1;
