@@ -15,9 +15,9 @@
 // does the same with CRC-32 between its scans.
 //
 // Invariants
-//   1. An orphan is known by address and birth, which may grow old: a new object in the slot of an old orphan is
-//   another
-//      orphan. The address is kept, for the page that an orphan of an earlier scan lay in may lie elsewhere by now.
+//   1. An orphan is known by address and birth, which may grow old: a new object in an old orphan's slot is another
+//      orphan. The address is kept, for the page that an orphan of an earlier scan lay in may lie
+//      elsewhere by now.
 //   2. Whether an orphan has been hashed is a bit of its own; every value of the checksum is an ordinary one.
 //
 // Threads: the scanner's. keep_white() with the world stopped at last; find_white() then or before; the rest while the

@@ -220,10 +220,10 @@ TEST_CASE_FIXTURE(Fixture, "a call site at one depth with hundreds of histories"
   CHECK(most_hits > 340);  // of 512 that it has seen before
 }
 
-// Three entries of one set push each other out (by chance, once in 170 depths), so the best of four depths counts.
+// Three entries of one set push each other out: by chance, at one depth in 170. So two of four depths may differ.
 TEST_CASE_FIXTURE(Fixture, "a stack that lies behind more forks than a search follows is known all the same") {
-  std::size_t most_hits = 0;
   constexpr std::size_t kForks = 22;
+  int depths_known = 0;
   for (std::size_t links = kForks; links < kForks + 4; ++links) {
     Thread thread{&tables};
     const volatile int rounds = 3;
@@ -235,9 +235,9 @@ TEST_CASE_FIXTURE(Fixture, "a stack that lies behind more forks than a search fo
     CHECK(thread.wrong == 0);
     CHECK(thread.without_trail == 0);
     CHECK(thread.hits + thread.misses == 3 * kForks);
-    most_hits = std::max<std::size_t>(most_hits, thread.hits);
+    depths_known += thread.hits == 2 * kForks ? 1 : 0;
   }
-  CHECK(most_hits == 2 * kForks);
+  CHECK(depths_known >= 2);
 }
 
 TEST_CASE_FIXTURE(Fixture, "what one recursion has left on the stack does not mislead the next") {
