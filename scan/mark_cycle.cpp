@@ -260,8 +260,8 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
 Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white,
                                    Attempt& attempt) noexcept {
   attempt = Attempt::kTooLong;
-  Incomplete problem = rereader_.begin_list_locked();
-  if (problem == Incomplete::kNo) problem = mark_from_roots(job);
+  rereader_.begin_list_locked();
+  Incomplete problem = mark_from_roots(job);
   const Incomplete listed = rereader_.end_list();
   if (problem == Incomplete::kNo) problem = listed;
   if (problem != Incomplete::kNo || os_monotonic_ns() + rereader_.listed_ns() > deadline_ns) return problem;

@@ -10,6 +10,7 @@
 // Called by: roots, write_watch, scanner.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -52,26 +53,38 @@ class Pagemap {
                                           void* argument) const noexcept;
 
  private:
-  friend class WrittenQuestion;
+  friend class WrittenParts;
   bool read_entries(AddressRange range, RunVisit visit, void* argument) const noexcept;
 
   int file_ = -1;
 };
 
-// for_each_written_run(), without protection, in three steps, of which any thread, stopped by a signal for instance,
-// can do the second: it is one system call.
-class WrittenQuestion {
+// for_each_written_run(), without protection, by several threads at once: the range is cut into parts, and whoever has
+// time asks for the next. Each part is a quarter of what is left (guided self-scheduling: Polychronopoulos and Kuck,
+// 1987), since a question has its price, and in the end one thread waits for the other's.
+class WrittenParts {
  public:
-  [[nodiscard]] bool prepare(const Pagemap& pagemap, AddressRange range) noexcept;  // false: no memory
+  // Once, before all else. False: no memory.
+  [[nodiscard]] bool make_room() noexcept;
+  void cut(const Pagemap& pagemap, AddressRange range) noexcept;
+  // Asks for one part after the other until none is left that nobody has asked for. Any thread, stopped by a signal for
+  // instance: nothing but system calls.
   void ask() noexcept;
-  // Calls visit for each run. Returns where the answer ends: there may have been too much for one, or none at all.
-  std::uintptr_t for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept;
+  // Calls visit for each run, in order of addresses, when nobody asks any more, and all parts were asked for. False:
+  // not all of the range is watched.
+  [[nodiscard]] bool for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept;
 
  private:
-  // In the tool's memory: these are addresses of the heap.
-  struct Room;
-  alloc::MetaVector<std::uint64_t> words_;
-  [[nodiscard]] Room& room() const noexcept;
+  static constexpr std::size_t kMostParts = 32;  // enough for 100 GB; the last one takes what is left
+  struct Part;
+  [[nodiscard]] Part* parts() const noexcept;
+
+  alloc::MetaVector<std::uint64_t> room_;  // in the tool's memory: these are addresses of the heap
+  int file_ = -1;
+  std::uint32_t count_ = 0;
+  // Which part is asked for next. Writers: all that ask. Relaxed: it says whose a part is, and nothing of the answer,
+  // which for_each_run() sees because the caller knows that nobody asks any more.
+  std::atomic<std::uint32_t> next_{0};
 };
 
 }  // namespace arenascan::scan

@@ -74,6 +74,13 @@ bool ask_for_runs(int file, const ScanArgument& question, AddressRange range, Pa
   });
 }
 
+ScanArgument written_question() noexcept {
+  ScanArgument question{};
+  question.flags = kOnlyWatched;
+  question.all_of = question.told = kIsWritten;
+  return question;
+}
+
 }  // namespace
 
 int move_out_of_the_way(int file) noexcept {
@@ -154,51 +161,71 @@ bool Pagemap::protect(AddressRange range) const noexcept {
   return ask(file_, question, range, [](std::span<const ScanRegion>) {});
 }
 
-struct WrittenQuestion::Room {
+// `count`: of regions that were told; negative: the kernel did not take the question.
+struct WrittenParts::Part {
   ScanArgument question;
-  AddressRange range;
-  int file;
-  int count;  // of regions that were told; negative: the kernel did not take the question
-  std::array<ScanRegion, 256> regions;
+  std::uint64_t begin;
+  std::int64_t count;
+  std::array<ScanRegion, 128> regions;
 };
 
-WrittenQuestion::Room& WrittenQuestion::room() const noexcept {
-  return *reinterpret_cast<Room*>(const_cast<std::uint64_t*>(words_.begin()));
+WrittenParts::Part* WrittenParts::parts() const noexcept {
+  return reinterpret_cast<Part*>(const_cast<std::uint64_t*>(room_.begin()));
 }
 
-bool WrittenQuestion::prepare(const Pagemap& pagemap, AddressRange range) noexcept {
-  if (!words_.resize(sizeof(Room) / sizeof(std::uint64_t))) return false;
-  room() = {};
-  room().range = range;
-  room().file = pagemap.file_;
-  ScanArgument& question = room().question;
-  question.size = sizeof(question);
-  question.flags = kOnlyWatched;
-  question.all_of = question.told = kIsWritten;
-  question.begin = range.begin;
-  question.end = range.end;
-  question.regions = reinterpret_cast<std::uint64_t>(room().regions.data());
-  question.region_count = room().regions.size();
-  return true;
-}
+bool WrittenParts::make_room() noexcept { return room_.resize(kMostParts * sizeof(Part) / sizeof(std::uint64_t)); }
 
-void WrittenQuestion::ask() noexcept { room().count = ioctl(room().file, kScan, &room().question); }
-
-std::uintptr_t WrittenQuestion::for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept {
-  if (room().count < 0) return room().range.begin;
-  for (int i = 0; i < room().count; ++i) {
-    const ScanRegion& region = room().regions[static_cast<std::size_t>(i)];
-    visit({region.begin, region.end}, argument);
+void WrittenParts::cut(const Pagemap& pagemap, AddressRange range) noexcept {
+  constexpr std::uintptr_t kLeastBytes = std::uintptr_t{8} << 20;
+  const AddressRange pages = whole_pages(range);
+  file_ = pagemap.file_;
+  count_ = 0;
+  for (std::uintptr_t at = pages.begin; at < pages.end;) {
+    const std::uintptr_t left = pages.end - at;
+    const bool is_last = count_ + 1 == kMostParts || left <= kLeastBytes;
+    const std::uintptr_t bytes = is_last ? left : std::max((left / 4) & ~(kLeastBytes - 1), kLeastBytes);
+    Part& part = parts()[count_++];
+    part.begin = at;
+    part.count = -1;
+    part.question = written_question();
+    part.question.size = sizeof(part.question);
+    part.question.begin = at;
+    part.question.end = at + bytes;
+    part.question.regions = reinterpret_cast<std::uint64_t>(part.regions.data());
+    part.question.region_count = part.regions.size();
+    at += bytes;
   }
-  return room().question.walk_end;
+  next_.store(0, std::memory_order_relaxed);
+}
+
+void WrittenParts::ask() noexcept {
+  const alloc::ErrnoKeeper keeper;
+  for (std::uint32_t i = 0; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) {
+    Part& part = parts()[i];
+    part.count = ioctl(file_, kScan, &part.question);
+  }
+}
+
+// What was too much for one answer, or was interrupted, is asked for here.
+bool WrittenParts::for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept {
+  const alloc::ErrnoKeeper keeper;
+  for (std::uint32_t i = 0; i < count_; ++i) {
+    const Part& part = parts()[i];
+    for (std::int64_t r = 0; r < part.count; ++r) {
+      const ScanRegion& region = part.regions[static_cast<std::size_t>(r)];
+      visit({region.begin, region.end}, argument);
+    }
+    const std::uint64_t told = part.count < 0 ? part.begin : part.question.walk_end;
+    if (!ask_for_runs(file_, written_question(), {told, part.question.end}, visit, argument)) return false;
+  }
+  return true;
 }
 
 bool Pagemap::for_each_written_run(AddressRange range, bool protect_again, RunVisit visit,
                                    void* argument) const noexcept {
   const alloc::ErrnoKeeper keeper;
-  ScanArgument question{};
-  question.flags = kOnlyWatched | (protect_again ? kProtectMatching : 0);
-  question.all_of = question.told = kIsWritten;
+  ScanArgument question = written_question();
+  if (protect_again) question.flags |= kProtectMatching;
   return ask_for_runs(file_, question, range, visit, argument);
 }
 

@@ -18,9 +18,6 @@ constexpr std::uintptr_t kPieceBytes = std::uintptr_t{2} << 20;
 constexpr unsigned kMostRounds = 12;
 constexpr std::size_t kFewPages = 64;
 
-// Of so much heap a thread has listed the written pages by the time that another one has collected and read the roots.
-constexpr std::size_t kListedWhileRootsAreRead = std::size_t{256} << 20;
-
 // A piece is hot when so many times as much is written to it as to most.
 constexpr std::size_t kHot = 4;
 
@@ -55,6 +52,7 @@ Incomplete Rereader::drain(Pace& pace, Phase phase) noexcept {
 }
 
 Incomplete Rereader::begin(Pace& pace) noexcept {
+  if (!parts_.make_room()) return Incomplete::kNoMemory;
   const AddressRange all = watched();
   for (std::uintptr_t at = all.begin; at < all.end; at += kPieceBytes) {
     const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
@@ -128,23 +126,18 @@ Incomplete Rereader::list_and_protect_locked(std::uint64_t deadline_ns) noexcept
   return Incomplete::kNo;
 }
 
-Incomplete Rereader::begin_list_locked() noexcept {
-  const AddressRange all = in_use_locked();
-  const std::size_t bytes = all.end - all.begin;
-  const std::size_t offered = std::min(bytes, (bytes + kListedWhileRootsAreRead) / 2) & ~(kPieceBytes - 1);
+void Rereader::begin_list_locked() noexcept {
   begin_list();
-  offered_ = {all.end - offered, all.end};
-  is_offered_ = question_.prepare(pagemap_, offered_);
-  if (is_offered_) offer_errand({[](void* question) { static_cast<WrittenQuestion*>(question)->ask(); }, &question_});
-  return list({all.begin, offered_.begin}, Protect::kNo);
+  parts_.cut(pagemap_, in_use_locked());
+  offer_errand({[](void* parts) { static_cast<WrittenParts*>(parts)->ask(); }, &parts_});
 }
 
 Incomplete Rereader::end_list() noexcept {
-  std::uintptr_t told = offered_.begin;
-  if (is_offered_ && !take_back_errand()) told = question_.for_each_run(add_run, this);
-  const Incomplete problem = list({told, offered_.end}, Protect::kNo);
+  parts_.ask();
+  static_cast<void>(take_back_errand());  // nothing is left of it, but for the part that the other one is at
+  if (!parts_.for_each_run(add_run, this)) return Incomplete::kWatchLost;
   set_expected(pages_);
-  return problem;
+  return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;
 }
 
 void Rereader::begin_list() noexcept {

@@ -49,9 +49,9 @@ class Rereader {
   // The program ran for so long since.
   void note_run(std::uint64_t ns) noexcept { new_pages_ += ns / kNsPerPage; }
 
-  // The same for all of the heap, without protection, and in two steps: between them, a stopped thread that spins does
-  // its part.
-  Incomplete begin_list_locked() noexcept;
+  // The same for all of the heap, without protection, and in two steps: a stopped thread that spins begins with it, and
+  // the second step joins in.
+  void begin_list_locked() noexcept;
   Incomplete end_list() noexcept;
 
   // How long it takes to reread what is listed; and doing so, until `deadline_ns` is over: false then.
@@ -80,9 +80,7 @@ class Rereader {
   std::size_t pages_ = 0;  // of written_
   std::size_t next_ = 0;   // of written_, to be reread
   bool fits_ = true;
-  WrittenQuestion question_;
-  AddressRange offered_;                       // what it is about
-  bool is_offered_ = false;                    // there was room for the answer
+  WrittenParts parts_;
   std::uintptr_t listed_to_ = 0;               // by the last list that protected
   std::size_t listed_bytes_ = 0;               // of the heap, since all of it was listed the last time:
   std::size_t unlisted_pages_ = 0;             // written before that

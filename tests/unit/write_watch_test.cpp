@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <set>
+#include <thread>
+#include <utility>
 
 #include "scan/pagemap.h"
 #include "scan/write_watch.h"
@@ -24,6 +26,7 @@ struct Fixture {
     range = {reinterpret_cast<std::uintptr_t>(memory), reinterpret_cast<std::uintptr_t>(memory) + kPages * kPage};
     for (std::size_t page = 0; page < kPages; page += 2) memory[page * kPage] = 1;  // the others were never touched
     pagemap.open(scan::Pagemap::Beside::kProgram);
+    REQUIRE(parts.make_room());
     can_watch = watch.prepare(range);
     if (!can_watch) MESSAGE("NOT TESTED: this system does not let writes be watched (Linux 6.7, userfaultfd)");
   }
@@ -48,32 +51,32 @@ struct Fixture {
     return found.pages;
   }
 
-  // The same, asked for in one question after the other.
-  std::set<std::size_t> written_by_questions() {
+  // The same, asked for by two threads.
+  std::set<std::size_t> written_by_parts() {
     struct Found {
       std::uintptr_t begin;
       std::set<std::size_t> pages;
+      std::uintptr_t last = 0;
     } found{range.begin, {}};
-    for (scan::AddressRange rest = range; rest.begin < rest.end;) {
-      scan::WrittenQuestion question;
-      REQUIRE(question.prepare(pagemap, rest));
-      question.ask();
-      const std::uintptr_t told = question.for_each_run(
-          [](scan::AddressRange run, void* argument) {
-            auto& to = *static_cast<Found*>(argument);
-            for (std::uintptr_t at = run.begin; at < run.end; at += kPage) to.pages.insert((at - to.begin) / kPage);
-          },
-          &found);
-      REQUIRE(told > rest.begin);
-      rest.begin = told;
-    }
+    parts.cut(pagemap, range);
+    std::thread other([this] { parts.ask(); });
+    parts.ask();
+    other.join();
+    REQUIRE(parts.for_each_run(
+        [](scan::AddressRange run, void* argument) {
+          auto& to = *static_cast<Found*>(argument);
+          CHECK(run.begin >= std::exchange(to.last, run.end));
+          for (std::uintptr_t at = run.begin; at < run.end; at += kPage) to.pages.insert((at - to.begin) / kPage);
+        },
+        &found));
     return found.pages;
   }
 
-  static constexpr std::size_t kPages = 5'000;  // more than one question covers
+  static constexpr std::size_t kPages = 10'000;  // five parts; more runs in each than one answer holds
   char* memory = nullptr;
   scan::AddressRange range;
   scan::Pagemap pagemap;
+  scan::WrittenParts parts;
   scan::WriteWatch watch;
   bool can_watch = false;
 };
@@ -87,13 +90,13 @@ TEST_CASE_FIXTURE(Fixture, "exactly the pages that were written are told, and ag
   test::Random random(5);
   for (int round = 0; round < 20; ++round) {
     std::set<std::size_t> expected;
-    for (std::uint64_t writes = random.below(900); writes > 0; --writes) {
+    for (std::uint64_t writes = random.below(5'000); writes > 0; --writes) {
       const std::size_t page = random.below(kPages);
       memory[page * kPage + random.below(kPage)] = static_cast<char>(writes);
       expected.insert(page);
     }
     REQUIRE(written(false) == expected);
-    REQUIRE(written_by_questions() == expected);
+    REQUIRE(written_by_parts() == expected);
     REQUIRE(written(true) == expected);
     REQUIRE(written(true).empty());
   }
@@ -140,8 +143,7 @@ TEST_CASE_FIXTURE(Fixture, "memory that is not watched, any more or at all, is r
   CHECK(pagemap.protect(range));
   pagemap.close();
   CHECK(!pagemap.protect(range));
-  scan::WrittenQuestion question;
-  REQUIRE(question.prepare(pagemap, range));
-  question.ask();
-  CHECK(question.for_each_run([](scan::AddressRange, void*) {}, nullptr) == range.begin);
+  parts.cut(pagemap, range);
+  parts.ask();
+  CHECK(!parts.for_each_run([](scan::AddressRange, void*) {}, nullptr));
 }
