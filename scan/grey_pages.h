@@ -56,7 +56,7 @@ class GreyPages {
       place.groups |= std::uint64_t{turned_grey} << (index >> kGroupShift);
       place.spare -= std::int32_t{turned_grey};
       if (place.spare < 0) [[unlikely]]
-        to_.queue(page);
+        to_.queue(page, index);
     }
 
    private:
@@ -102,7 +102,7 @@ class GreyPages {
     std::size_t pop() noexcept { return pages[head++ & (pages.size() - 1)]; }
   };
 
-  void queue(std::size_t page) noexcept;
+  void queue(std::size_t page, std::uint32_t index) noexcept;
   void queue_full(std::size_t page) noexcept;
   Waiting take(std::size_t page) noexcept;
 
