@@ -164,7 +164,6 @@ bool Pagemap::protect(AddressRange range) const noexcept {
 // `count`: of regions that were told; negative: the kernel did not take the question.
 struct WrittenParts::Part {
   ScanArgument question;
-  std::uint64_t begin;
   std::int64_t count;
   std::array<ScanRegion, 128> regions;
 };
@@ -185,7 +184,6 @@ void WrittenParts::cut(const Pagemap& pagemap, AddressRange range) noexcept {
     const bool is_last = count_ + 1 == kMostParts || left <= kLeastBytes;
     const std::uintptr_t bytes = is_last ? left : std::max((left / 4) & ~(kLeastBytes - 1), kLeastBytes);
     Part& part = parts()[count_++];
-    part.begin = at;
     part.count = -1;
     part.question = written_question();
     part.question.size = sizeof(part.question);
@@ -215,7 +213,7 @@ bool WrittenParts::for_each_run(Pagemap::RunVisit visit, void* argument) const n
       const ScanRegion& region = part.regions[static_cast<std::size_t>(r)];
       visit({region.begin, region.end}, argument);
     }
-    const std::uint64_t told = part.count < 0 ? part.begin : part.question.walk_end;
+    const std::uint64_t told = part.count < 0 ? part.question.begin : part.question.walk_end;
     if (!ask_for_runs(file_, written_question(), {told, part.question.end}, visit, argument)) return false;
   }
   return true;
