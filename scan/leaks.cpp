@@ -76,20 +76,19 @@ std::uint32_t OrphanIndex::find(const OrphanList& orphans, const Object& object)
 
 bool OrphanGraph::build(alloc::HeapView heap, const Marker& marker, const OrphanList& orphans) noexcept {
   OrphanIndex index;
-  bool fits = index.build(orphans) && first.reserve(orphans.size() + 1);
-  for (std::size_t i = 0; i < orphans.size(); ++i) {
-    fetch_ahead(orphans, i);
-    const Orphan& orphan = orphans[i];
-    if (!fits || !first.push_back(static_cast<std::uint32_t>(targets.size()))) return false;
-    if ((orphan.object.state() & alloc::state::kNoScan) != 0) continue;
-    const std::uintptr_t begin = orphan.object.address();
-    marker.for_each_word(begin, begin + orphan.bytes, [&](std::uintptr_t word, std::uintptr_t) {
+  if (!index.build(orphans) || !first.reserve(orphans.size() + 1)) return false;
+  bool fits = true;
+  const auto range = heap.range();
+  for_each_fetched(orphans, fetch_contents, [&](const Orphan& orphan) {
+    fits = fits && first.push_back(static_cast<std::uint32_t>(targets.size()));
+    if ((orphan.object.state() & alloc::state::kNoScan) != 0) return;
+    marker.for_each_word(orphan.address, orphan.address + orphan.bytes, [&](std::uintptr_t word, std::uintptr_t) {
       Object object;
-      if (!heap.find(word, object)) return;
+      if (word - range.begin >= range.bytes || !heap.find(word, object)) return;
       const std::uint32_t target = index.find(orphans, object);
-      if (target != OrphanIndex::kNone) fits = targets.push_back(target) && fits;
+      if (target != OrphanIndex::kNone) fits = fits && targets.push_back(target);
     });
-  }
+  });
   return fits && first.push_back(static_cast<std::uint32_t>(targets.size()));
 }
 

@@ -3,6 +3,7 @@
 #include <emmintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #define XXH_INLINE_ALL
@@ -36,112 +37,124 @@ constexpr std::uint32_t kGroupSlots = GreyPages::kGroupSlots;  // looked at toge
   return found;
 }
 
-std::uint64_t unreached_mask(const Page& page, std::uint32_t first, Epoch epoch) noexcept {
+std::uint64_t unreached_mask(const std::atomic<std::uint8_t>* marks, Epoch epoch) noexcept {
   constexpr std::uint8_t kEpochBits = 0xFE;  // grey and black differ in the lowest bit
-  return ~matching(page.marks() + first, kEpochBits, epoch.grey());
+  return ~matching(marks, kEpochBits, epoch.grey());
 }
 
-std::uint64_t live_mask(const Page& page, std::uint32_t first) noexcept {
-  return matching(page.states() + first, alloc::state::kOccupancyMask, alloc::state::kAllocated);
+std::uint64_t live_mask(const std::atomic<std::uint8_t>* states) noexcept {
+  return matching(states, alloc::state::kOccupancyMask, alloc::state::kAllocated);
 }
 
-// 64 slots that may hold white objects. Which of them do is asked in a second pass, with the answers under way.
-struct Suspects {
-  Page* page;
-  std::uint32_t first;
-};
-using SuspectList = alloc::MetaVector<Suspects>;
+// Groups of 64 slots that may hold white objects. Which of them do is asked some groups later, with the answers on
+// their way from memory meanwhile.
+class Suspects {
+ public:
+  Suspects(Epoch epoch, OrphanList& found) noexcept : epoch_(epoch), found_(found) {}
 
-bool suspect(Page& page, std::uint32_t first, SuspectList& found) noexcept {
-  __builtin_prefetch(page.marks() + first);
-  __builtin_prefetch(page.states() + first);
-  return found.push_back({&page, first});
-}
+  void add(Page& page, std::uint32_t first) noexcept {
+    Group& group = waiting_[added_++ % kWaiting];
+    if (added_ > kWaiting) look_at(group);
+    group = {&page, page.states() + first, page.marks() + first, first};
+    __builtin_prefetch(group.states);
+    __builtin_prefetch(group.marks);
+  }
 
-bool add_white(const SuspectList& suspects, Epoch epoch, OrphanList& found) noexcept {
-  bool fits = true;
-  for (const auto& [page, first] : suspects) {
-    const std::uint64_t white = unreached_mask(*page, first, epoch) & live_mask(*page, first);
-    for (std::uint64_t rest = white; rest != 0; rest &= rest - 1) {
+  // Looks at those that still wait. False: there was no memory for all that was found.
+  [[nodiscard]] bool finish() noexcept {
+    for (std::size_t i = added_ - std::min(added_, kWaiting); i < added_; ++i) look_at(waiting_[i % kWaiting]);
+    return fits_;
+  }
+
+ private:
+  static constexpr std::size_t kWaiting = 16;
+
+  struct Group {
+    Page* page;
+    const std::atomic<std::uint8_t>* states;
+    const std::atomic<std::uint8_t>* marks;
+    std::uint32_t first;
+  };
+
+  void look_at(const Group& group) noexcept {
+    std::uint64_t white = unreached_mask(group.marks, epoch_) & live_mask(group.states);
+    for (; white != 0; white &= white - 1) {
       Orphan orphan;
-      orphan.object = {page, first + static_cast<std::uint32_t>(std::countr_zero(rest))};
-      fits = fits && found.push_back(orphan);
+      orphan.object = {group.page, group.first + static_cast<std::uint32_t>(std::countr_zero(white))};
+      fits_ = fits_ && found_.push_back(orphan);
     }
   }
-  return fits;
-}
 
-constexpr std::size_t kAhead = 8;  // orphans on their way from memory
-
-// What decides about an orphan, without its contents.
-void fetch_state(const Orphan& orphan) noexcept {
-  const Object& object = orphan.object;
-  __builtin_prefetch(&object.mark());
-  __builtin_prefetch(&object.page->states()[object.index]);
-  __builtin_prefetch(&object.page->records[object.index]);
-}
+  Epoch epoch_;
+  OrphanList& found_;
+  std::array<Group, kWaiting> waiting_;
+  std::size_t added_ = 0;
+  bool fits_ = true;
+};
 
 void read_records(OrphanList& orphans) noexcept {
-  for (std::size_t i = 0; i < orphans.size(); ++i) {
-    if (i + kAhead < orphans.size()) {
-      const Object& later = orphans[i + kAhead].object;
-      __builtin_prefetch(&later.page->records[later.index]);
-    }
-    Orphan& orphan = orphans[i];
+  const auto fetch = [](const Orphan& orphan) {
+    __builtin_prefetch(&orphan.object.page->records[orphan.object.index]);
+  };
+  for_each_fetched(orphans, fetch, [](Orphan& orphan) {
     orphan.address = orphan.object.address();
     orphan.birth = orphan.object.birth();
     orphan.bytes = orphan.object.bytes();
-  }
+  });
 }
 
 }  // namespace
 
 bool find_white(alloc::HeapView heap, std::size_t page_end, Epoch epoch, OrphanList& found) noexcept {
-  SuspectList suspects;
-  bool fits = true;
+  Suspects suspects(epoch, found);
   heap.for_each_page(0, page_end, HeapView::fetch_marks, [&](Page& page) {
     for (std::uint32_t first = 0; first < page.capacity; first += kGroupSlots) {
-      if (unreached_mask(page, first, epoch) != 0) fits = suspect(page, first, suspects) && fits;
+      if (unreached_mask(page.marks() + first, epoch) != 0) suspects.add(page, first);
     }
   });
-  fits = fits && add_white(suspects, epoch, found);
+  const bool fits = suspects.finish();
   read_records(found);
   return fits;
 }
 
 bool find_white_stopped(alloc::HeapView heap, std::size_t page_end, const Marker& marker, OrphanList& found) noexcept {
-  SuspectList suspects;
-  bool fits = true;
+  Suspects suspects(marker.epoch(), found);
   heap.for_each_page(0, page_end, HeapView::fetch_count, [&](Page& page) {
     if (marker.reached_in(page) == HeapView::most_objects_stopped(page)) return;
     for (std::uint32_t first = 0; first < page.capacity; first += kGroupSlots) {
-      if (marker.reached_in(page, first) != kGroupSlots) fits = suspect(page, first, suspects) && fits;
+      const std::uint32_t slots = std::min(kGroupSlots, page.capacity - first);
+      if (marker.reached_in(page, first) != slots) suspects.add(page, first);
     }
   });
-  fits = fits && add_white(suspects, marker.epoch(), found);
+  const bool fits = suspects.finish();
   read_records(found);
   return fits;
 }
 
 void keep_white(OrphanList& orphans, Epoch epoch) noexcept {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < orphans.size(); ++i) {
-    if (i + kAhead < orphans.size()) fetch_state(orphans[i + kAhead]);
-    const Orphan orphan = orphans[i];
+  for_each_fetched(orphans, fetch_standing, [&](const Orphan& orphan) {
     const bool white = epoch.is_white(orphan.object.mark().load(std::memory_order_relaxed));
     if (white && orphan.is_same_object()) orphans[kept++] = orphan;
-  }
+  });
   orphans.truncate(kept);
 }
 
-void fetch_ahead(const OrphanList& orphans, std::size_t i) noexcept {
+void fetch_standing(const Orphan& orphan) noexcept {
+  const Object& object = orphan.object;
+  __builtin_prefetch(&object.page->states()[object.index]);
+  __builtin_prefetch(&object.page->records[object.index]);
+  __builtin_prefetch(&object.mark());
+}
+
+void fetch_contents(const Orphan& orphan) noexcept {
   constexpr std::size_t kLineBytes = 64;
   constexpr std::size_t kMostBytes = 4 * kLineBytes;  // the processor goes on by itself behind these
-  if (i + kAhead >= orphans.size()) return;
-  const Orphan& later = orphans[i + kAhead];
-  fetch_state(later);
-  const auto* const bytes = reinterpret_cast<const char*>(later.object.address());
-  for (std::size_t at = 0; at < std::min(later.bytes, kMostBytes); at += kLineBytes) __builtin_prefetch(bytes + at);
+  __builtin_prefetch(&orphan.object.page->states()[orphan.object.index]);
+  const auto* const bytes = reinterpret_cast<const char*>(orphan.address);
+  for (std::size_t at = 0; at < std::min<std::size_t>(orphan.bytes, kMostBytes); at += kLineBytes) {
+    __builtin_prefetch(bytes + at);
+  }
 }
 
 void recall(OrphanList& orphans, const OrphanList& earlier, std::uint32_t stamps) noexcept {

@@ -26,6 +26,8 @@
 // Called by: scanner.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "alloc/heap_view.h"
@@ -71,8 +73,23 @@ using OrphanList = alloc::MetaVector<Orphan>;
 // beside the running program; and beside it, at any time before, so that few are left then.
 void keep_white(OrphanList& orphans, Epoch epoch) noexcept;
 
-// Asks memory for what look() and OrphanGraph will read of an orphan some places behind the i-th: they lie anywhere.
-void fetch_ahead(const OrphanList& orphans, std::size_t i) noexcept;
+// Ask memory for the object's state, mark and record; and for its state and the beginning of its contents.
+void fetch_standing(const Orphan& orphan) noexcept;
+void fetch_contents(const Orphan& orphan) noexcept;
+
+// Calls visit(orphan) for each of the list, in order, and fetch(orphan) of many in a row some time before. Orphans lie
+// anywhere, most of them in an OS page of their own: what is asked for in a row is translated and fetched side by side,
+// where each would wait for the one before if a visit lay between them. visit() may write to those that were visited.
+template <typename List, typename Fetch, typename Visit>
+void for_each_fetched(List& orphans, Fetch&& fetch, Visit&& visit) noexcept {
+  constexpr std::size_t kBatch = 16;
+  for (std::size_t i = 0, fetched = 0; i < orphans.size(); ++i) {
+    if (i % kBatch == 0) {
+      for (; fetched < std::min(orphans.size(), i + 2 * kBatch); ++fetched) fetch(orphans[fetched]);
+    }
+    visit(orphans[i]);
+  }
+}
 
 // Copies what an earlier scan knew of the same orphans. Both lists are in address order. `stamps` lie between the
 // instants of the two: where they are so many that old births do not tell what was there, nothing is copied.

@@ -200,13 +200,14 @@ Incomplete Scanner::mark_phase(const ScanSettings& settings, Pace& pace, std::ui
 Incomplete Scanner::look_phase(const ScanSettings& settings, Pace& pace, const Verdict& verdict) noexcept {
   const auto look_at = [this](auto&& wanted) {
     std::size_t kept = 0;
-    for (std::size_t i = 0; i < orphans_.size(); ++i) {
-      fetch_ahead(orphans_, i);
-      Orphan orphan = orphans_[i];
+    const auto fetch = [&](const Orphan& orphan) {
+      fetch_standing(orphan);
+      if (wanted(orphan)) fetch_contents(orphan);
+    };
+    for_each_fetched(orphans_, fetch, [&](Orphan& orphan) {
       const bool is_there = wanted(orphan) ? look(orphan, cycle_.marker()) : orphan.is_same_object();
-      if (!is_there) continue;  // freed meanwhile: somebody had it
-      orphans_[kept++] = orphan;
-    }
+      if (is_there) orphans_[kept++] = orphan;  // else freed meanwhile: somebody had it
+    });
     orphans_.truncate(kept);
   };
   const std::size_t known = static_cast<std::size_t>(
@@ -248,11 +249,11 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   GroupBuilder changed;
   GroupBuilder suppressed;
   bool fits = true;
-  for (Orphan& orphan : orphans_) {
+  for_each_fetched(orphans_, fetch_standing, [&](Orphan& orphan) {
     if (is_white(orphan)) {
       if (orphan.scans_at_rest != UINT16_MAX) ++orphan.scans_at_rest;
       fits = fits && at_rest.push_back(orphan);
-      continue;
+      return;
     }
     orphan.scans_at_rest = 0;
     Count& count = orphan.at_rest ? verdict.suppressed : verdict.changed;
@@ -260,7 +261,7 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
     count.bytes += orphan.bytes;
     if (!orphan.at_rest) fits = fits && changed.add(orphan, orphan.changed);
     if (orphan.suppressed) fits = fits && suppressed.add(orphan, true);
-  }
+  });
   OrphanGraph graph;
   if (!fits || !graph.build(heap_, cycle_.marker(), at_rest) || !find_direct(graph, direct))
     return Incomplete::kNoMemory;
@@ -287,7 +288,7 @@ Incomplete Scanner::classify_phase(const ScanSettings& settings, Verdict& verdic
   verdict.changed_groups = changed.finish();
   verdict.suppressed_groups = suppressed.finish();
   for (Orphan& orphan : orphans_) {
-    orphan.reported = is_white(orphan) && is_due(orphan, settings, now);
+    orphan.reported = orphan.scans_at_rest != 0 && is_due(orphan, settings, now);
   }
   return Incomplete::kNo;
 }
