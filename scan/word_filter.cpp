@@ -97,8 +97,12 @@ struct Avx2Window {
   __m256i limit;
 };
 
+// The statement makes the register's contents unknown to the compiler, which would otherwise load once more, from
+// memory that may have changed, what it has compared.
 [[gnu::target("avx2")]] inline __m256i load(const std::uintptr_t* words) noexcept {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+  __m256i loaded = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+  asm("" : "+x"(loaded));
+  return loaded;
 }
 
 [[gnu::target("avx2")]] inline __m256i in_window(__m256i words, const Avx2Window& window) noexcept {
@@ -127,16 +131,17 @@ struct Avx2Window {
   std::size_t found = 0;
   std::size_t i = 0;
   for (; i + 32 <= count; i += 32) {
+    // All eight stay in registers, which takes a loop that is none any more.
     __m256i vectors[8];
-    __m256i hits[8];
     __m256i any = _mm256_setzero_si256();
+#pragma GCC unroll 8
     for (unsigned v = 0; v < 8; ++v) {
       vectors[v] = load(words + i + std::size_t{4} * v);
-      hits[v] = in_window(vectors[v], bounds);
-      any = _mm256_or_si256(any, hits[v]);
+      any = _mm256_or_si256(any, in_window(vectors[v], bounds));
     }
     if (_mm256_testz_si256(any, any) != 0) continue;
-    for (unsigned v = 0; v < 8; ++v) found += copy_hits(vectors[v], hits[v], out + found);
+#pragma GCC unroll 8
+    for (unsigned v = 0; v < 8; ++v) found += copy_hits(vectors[v], in_window(vectors[v], bounds), out + found);
   }
   for (; i + 4 <= count; i += 4) {
     const __m256i vector = load(words + i);
@@ -223,7 +228,8 @@ void fetch_objects(const alloc::Page& page, std::uint32_t first, std::uint64_t o
     for (std::size_t v = 0; v < vectors; ++v) {
       const auto loaded = static_cast<__mmask8>(valid);
       valid >>= 8;
-      const __m512i vector = _mm512_maskz_loadu_epi64(loaded, words + 8 * v);
+      __m512i vector = _mm512_maskz_loadu_epi64(loaded, words + 8 * v);
+      asm("" : "+v"(vector));  // as in load()
       const __mmask8 hits = _mm512_mask_cmplt_epu64_mask(loaded, _mm512_sub_epi64(vector, begin), limit);
       _mm512_storeu_si512(to, _mm512_maskz_compress_epi64(hits, vector));
       to += std::popcount(static_cast<unsigned>(hits));

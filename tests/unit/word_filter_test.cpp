@@ -1,6 +1,9 @@
-// The range filter: both ways against the plain definition, for all lengths, all patterns of hits and extreme windows.
+// The range filter: both ways against the plain definition, for all lengths, all patterns of hits and extreme windows;
+// and beside somebody who changes the words meanwhile.
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <thread>
 #include <vector>
 
 #include "alloc/heap.h"
@@ -143,3 +146,78 @@ TEST_CASE("groups of objects by wide vectors") {
 }
 
 TEST_CASE("groups of objects as the marker calls it") { compare_all_groups(scan::filter_objects, 16); }
+
+namespace {
+
+constexpr scan::Window kSmallWindow{0x7F0000000000, 1 << 20};
+
+// Another thread's words, in the window and out of it by turns, as fast as it can.
+class Changing {
+ public:
+  Changing(std::uintptr_t* words, std::size_t count)
+      : thread_([this, words, count] {
+          for (std::uintptr_t turn = 0; !is_over_.load(std::memory_order_relaxed); ++turn) {
+            const std::uintptr_t word = turn % 2 == 0 ? kSmallWindow.begin + turn % kSmallWindow.bytes : turn;
+            for (std::size_t i = 0; i < count; ++i) __atomic_store_n(words + i, word, __ATOMIC_RELAXED);
+          }
+        }) {}
+  ~Changing() {
+    is_over_.store(true, std::memory_order_relaxed);
+    thread_.join();
+  }
+  Changing(const Changing&) = delete;
+  Changing& operator=(const Changing&) = delete;
+
+ private:
+  std::atomic<bool> is_over_{false};  // written by the destructor, read by the thread; nothing hangs from it: relaxed
+  std::thread thread_;
+};
+
+// Whatever is copied is what was compared, so it lies in the window.
+template <typename Filter>
+void filter_beside(std::uintptr_t* words, std::size_t count, Filter&& filter) {
+  constexpr int kRounds = 300'000;
+  std::vector<std::uintptr_t> out(scan::kMostWordsOfGroup + scan::kFilterSlack);
+  const Changing changing(words, count);
+  std::size_t outside = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::size_t found = filter(out.data());
+    for (std::size_t i = 0; i < found; ++i) outside += out[i] - kSmallWindow.begin < kSmallWindow.bytes ? 0 : 1;
+  }
+  CHECK(outside == 0);
+}
+
+}  // namespace
+
+TEST_CASE("words that change are loaded once") {
+  alignas(64) std::uintptr_t words[47] = {};
+  const auto beside = [&](Way way) {
+    filter_beside(words, std::size(words),
+                  [&](std::uintptr_t* out) { return way(words, std::size(words), kSmallWindow, out); });
+  };
+  beside(scan::filter_words_scalar);
+  if (scan::has_avx2()) beside(scan::filter_words_avx2);
+}
+
+TEST_CASE("words of groups of objects that change are loaded once") {
+  alloc::Heap heap;
+  REQUIRE(heap.init(std::size_t{1} << 24));
+  alloc::ThreadCache* const cache = heap.acquire_cache();
+  REQUIRE(cache != nullptr);
+  constexpr std::size_t kBytes = 64;
+  auto* const words = static_cast<std::uintptr_t*>(heap.allocate(*cache, kBytes, heap.birth(0)));
+  REQUIRE(words != nullptr);
+  const alloc::Page* const page = alloc::HeapView(heap).page_numbered(0);
+  REQUIRE(page != nullptr);
+  REQUIRE(page->base == reinterpret_cast<std::uintptr_t>(words));
+  const auto beside = [&](GroupWay way) {
+    filter_beside(words, kBytes / sizeof(*words), [&](std::uintptr_t* out) {
+      std::uint64_t bytes = 0;
+      return way(*page, 0, 1, kSmallWindow, out, bytes);
+    });
+  };
+  beside(scan::filter_objects_scalar);
+  if (scan::has_avx2()) beside(scan::filter_objects_avx2);
+  if (scan::has_avx512()) beside(scan::filter_objects_avx512);
+  heap.destroy();
+}
