@@ -99,7 +99,8 @@ struct Avx2Window {
 
 // The statement makes the register's contents unknown to the compiler, which would otherwise load once more, from
 // memory that may have changed, what it has compared.
-[[gnu::target("avx2")]] inline __m256i load(const std::uintptr_t* words) noexcept {
+[[gnu::target("avx2"), gnu::no_sanitize_address, gnu::no_sanitize_thread]] inline __m256i load(
+    const std::uintptr_t* words) noexcept {
   __m256i loaded = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
   asm("" : "+x"(loaded));
   return loaded;
