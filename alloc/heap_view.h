@@ -16,6 +16,8 @@
 // Called by: all of scan/.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -87,6 +89,17 @@ class HeapView {
     return true;
   }
 
+  // Where the slot begins that `word` lies in, whatever it holds; 0: in none. Of spans of one page the page map tells,
+  // and nothing else is read.
+  [[nodiscard]] std::uintptr_t slot_of(std::uintptr_t word) const noexcept {
+    const PageEntry entry = pages().find(word);
+    if (entry.bits() == 0) return 0;
+    if (entry.size_class() == PageEntry::kNoClass) return entry.page()->address_of(entry.page()->index_of(word));
+    const OnePageSlots& slots = kOnePageSlots[entry.size_class()];
+    const std::uintptr_t offset = word & (kPageBytes - 1);
+    return word - offset + ((offset * slots.reciprocal) >> kReciprocalShift) * slots.bytes;
+  }
+
   // heap.h
   void keep_descriptors_locked(bool keep) noexcept { heap_.keep_descriptors_locked(keep); }
 
@@ -123,6 +136,35 @@ class HeapView {
     }
   }
 
+  // The same for those pages below `end` of which wanted(number, entry) says so, by what the page map tells of them.
+  // Their descriptors are asked for first, then what fetch(page) does, some of those pages ahead.
+  template <typename Wanted, typename Fetch, typename Visit>
+  void for_each_page_if(std::size_t end, Wanted&& wanted, Fetch&& fetch, Visit&& visit) const {
+    constexpr std::size_t kAhead = 16;
+    std::array<Page*, 2 * kAhead> ahead;
+    std::size_t count = 0;
+    std::uintptr_t last = 0;
+    end = std::min(end, heap_.map_.page_limit());
+    for (std::size_t number = 0; number < end; ++number) {
+      const PageEntry entry = heap_.map_.entry(number);
+      if (entry.bits() == last) continue;  // none, or the rest of a span
+      last = entry.bits();
+      if (last == 0 || !wanted(number, entry)) continue;
+      Page*& place = ahead[count % ahead.size()];
+      if (count >= ahead.size()) visit(*place);
+      place = entry.page();
+      __builtin_prefetch(place);
+      if (count >= kAhead) fetch(*ahead[(count - kAhead) % ahead.size()]);
+      ++count;
+    }
+    for (std::size_t i = count - std::min(count, ahead.size()); i < count; ++i) visit(*ahead[i % ahead.size()]);
+  }
+
+  // How many objects such an entry's page has room for, where that is known without its descriptor; else more than any.
+  [[nodiscard]] static std::uint32_t capacity(const PageEntry& entry) noexcept {
+    return kOnePageSlots[entry.size_class()].capacity;
+  }
+
   static void fetch_marks(const Page& page) noexcept { fetch(page.marks(), page.capacity); }
   static void fetch_states_and_marks(const Page& page) noexcept {
     fetch(page.states(), 2 * std::size_t{page.padded_capacity()});  // marks follow states
@@ -145,6 +187,21 @@ class HeapView {
   [[nodiscard]] std::uint32_t stamp() const noexcept { return heap_.stamp(); }
 
  private:
+  struct OnePageSlots {
+    std::uint64_t reciprocal;
+    std::uint32_t bytes;
+    std::uint32_t capacity;
+  };
+  static constexpr auto kOnePageSlots = [] {
+    std::array<OnePageSlots, PageEntry::kNoClass + 1> classes{};
+    for (OnePageSlots& slots : classes) slots.capacity = UINT32_MAX;
+    for (unsigned c = 0; c < kOnePageClasses; ++c) {
+      classes[c] = {alloc::reciprocal(alloc::slot_bytes(c)), static_cast<std::uint32_t>(alloc::slot_bytes(c)),
+                    span_capacity(c)};
+    }
+    return classes;
+  }();
+
   static void fetch(const Atomic<std::uint8_t>* bytes, std::size_t count) noexcept {
     constexpr std::size_t kLineBytes = 64;
     for (std::size_t at = 0; at < count; at += kLineBytes) __builtin_prefetch(bytes + at);

@@ -67,6 +67,7 @@ class PageMap {
   [[nodiscard]] Page* find(std::uintptr_t address) const noexcept { return Reader(*this).find(address).page(); }
 
   [[nodiscard]] Page* at(std::size_t page_index) const noexcept { return load(entries_ + page_index).page(); }
+  [[nodiscard]] PageEntry entry(std::size_t page_index) const noexcept { return load(entries_ + page_index); }
 
   // The same for the quick way of freeing; null for all once close_quick_way() was called. Whether another thread sees
   // that a moment earlier or later makes no difference to what it may do.

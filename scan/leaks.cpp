@@ -51,42 +51,46 @@ struct Visit {
 
 }  // namespace
 
-std::size_t OrphanIndex::slot_of(const Object& object) const noexcept {
-  return static_cast<std::size_t>((object.address() * kGoldenRatio) >> 20) & mask_;
+std::size_t OrphanIndex::place_of(std::uintptr_t address) const noexcept {
+  return static_cast<std::size_t>((address * kGoldenRatio) >> 20) & mask_;
 }
 
 bool OrphanIndex::build(const OrphanList& orphans) noexcept {
-  const std::size_t slots = std::bit_ceil(orphans.size() * 2 + 2);
-  mask_ = slots - 1;
-  if (!fill(slots_, slots, kNone)) return false;
+  const std::size_t places = std::bit_ceil(orphans.size() * 2 + 2);
+  mask_ = places - 1;
+  if (!fill(places_, places, kNone)) return false;
   for (std::uint32_t i = 0; i < orphans.size(); ++i) {
-    std::size_t slot = slot_of(orphans[i].object);
-    while (slots_[slot] != kNone) slot = (slot + 1) & mask_;
-    slots_[slot] = i;
+    std::size_t place = place_of(orphans[i].address);
+    while (places_[place] != kNone) place = (place + 1) & mask_;
+    places_[place] = i;
   }
   return true;
 }
 
-std::uint32_t OrphanIndex::find(const OrphanList& orphans, const Object& object) const noexcept {
-  for (std::size_t slot = slot_of(object); slots_[slot] != kNone; slot = (slot + 1) & mask_) {
-    if (orphans[slots_[slot]].object == object) return slots_[slot];
+std::uint32_t OrphanIndex::find(const OrphanList& orphans, std::uintptr_t address) const noexcept {
+  for (std::size_t place = place_of(address); places_[place] != kNone; place = (place + 1) & mask_) {
+    if (orphans[places_[place]].address == address) return places_[place];
   }
   return kNone;
 }
 
+// Nearly all that orphans point to are objects that were reached, which lie anywhere: of those nothing is read.
 bool OrphanGraph::build(alloc::HeapView heap, const Marker& marker, const OrphanList& orphans) noexcept {
   OrphanIndex index;
   if (!index.build(orphans) || !first.reserve(orphans.size() + 1)) return false;
   bool fits = true;
-  const auto range = heap.range();
   for_each_fetched(orphans, fetch_contents, [&](const Orphan& orphan) {
     fits = fits && first.push_back(static_cast<std::uint32_t>(targets.size()));
     if ((orphan.object.state() & alloc::state::kNoScan) != 0) return;
     marker.for_each_word(orphan.address, orphan.address + orphan.bytes, [&](std::uintptr_t word, std::uintptr_t) {
-      Object object;
-      if (word - range.begin >= range.bytes || !heap.find(word, object)) return;
-      const std::uint32_t target = index.find(orphans, object);
-      if (target != OrphanIndex::kNone) fits = fits && targets.push_back(target);
+      const std::uintptr_t slot = heap.slot_of(word);
+      if (slot == 0) return;
+      const std::uint32_t target = index.find(orphans, slot);
+      if (target == OrphanIndex::kNone) return;
+      const Object& object = orphans[target].object;
+      if (alloc::state::is_allocated(object.state()) && object.contains(word)) {
+        fits = fits && targets.push_back(target);
+      }
     });
   });
   return fits && first.push_back(static_cast<std::uint32_t>(targets.size()));

@@ -24,18 +24,18 @@
 
 namespace arenascan::scan {
 
-// Finds the position of an orphan in its list by object. Built once for a list that does not change.
+// Finds the position of an orphan in its list by the address of its slot. Built once for a list that does not change.
 class OrphanIndex {
  public:
   static constexpr std::uint32_t kNone = UINT32_MAX;
 
   [[nodiscard]] bool build(const OrphanList& orphans) noexcept;  // false: no memory
-  [[nodiscard]] std::uint32_t find(const OrphanList& orphans, const alloc::Object& object) const noexcept;
+  [[nodiscard]] std::uint32_t find(const OrphanList& orphans, std::uintptr_t address) const noexcept;
 
  private:
-  [[nodiscard]] std::size_t slot_of(const alloc::Object& object) const noexcept;
+  [[nodiscard]] std::size_t place_of(std::uintptr_t address) const noexcept;
 
-  alloc::MetaVector<std::uint32_t> slots_;
+  alloc::MetaVector<std::uint32_t> places_;
   std::size_t mask_ = 0;
 };
 

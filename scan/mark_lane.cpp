@@ -298,8 +298,10 @@ bool MarkLane::read_next() noexcept {
   if (ahead_begin_ == ahead_end_) return false;
   const Group& group = ahead_[ahead_begin_++ % kAhead];
   const Count count = read(group);
-  auto& reached = state_->reached_in[state_->heap.number_of(*group.page)].groups[group.first >> GreyPages::kGroupShift];
+  const std::size_t page = state_->heap.number_of(*group.page);
+  auto& reached = state_->reached_in[page].groups[group.first >> GreyPages::kGroupShift];
   reached = static_cast<std::uint8_t>(reached + count.objects);
+  state_->reached_of[page] += static_cast<std::uint32_t>(count.objects);
   reached_.objects += count.objects;
   reached_.bytes += count.bytes;
   return true;

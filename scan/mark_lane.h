@@ -10,7 +10,7 @@
 // Several lanes share a mark where processors are free (marker.h): each owns some of the pages. A lane keeps only words
 // of its own pages; the rest goes through the exchange.
 //
-// Threads: one at a time, with all of MarkState unchanged meanwhile but for reached_in of the lane's own pages.
+// Threads: one at a time, with all of MarkState unchanged meanwhile but for what was reached of the lane's own pages.
 // Called by: marker.
 #pragma once
 
@@ -45,7 +45,8 @@ struct MarkState {
   struct ReachedIn {
     std::uint8_t groups[64];
   };
-  alloc::MetaVector<ReachedIn> reached_in{};  // by page number
+  alloc::MetaVector<ReachedIn> reached_in{};      // by page number
+  alloc::MetaVector<std::uint32_t> reached_of{};  // the same of whole pages, close together
 
   // Set by a lane that could not read what the program has closed; read when all lanes are done. Relaxed: they have
   // been waited for then.

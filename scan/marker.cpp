@@ -1,7 +1,5 @@
 #include "scan/marker.h"
 
-#include <emmintrin.h>
-
 #include <algorithm>
 
 #include "alloc/os.h"
@@ -25,7 +23,11 @@ bool Marker::begin_locked() noexcept {
   state_.closed = {};
   state_.has_missed.store(false, std::memory_order_relaxed);
   lanes_used_ = 1;
-  state_.reached_in.clear();
+  // Nothing was counted behind what has ever been handed out.
+  const std::size_t counted =
+      std::min(state_.reached_of.size(), state_.heap.in_use_locked().bytes >> alloc::kPageShift);
+  std::fill_n(state_.reached_in.begin(), counted, MarkState::ReachedIn{});
+  std::fill_n(state_.reached_of.begin(), counted, 0U);
   for (MarkLane& lane : lanes_) lane.begin(state_);
   if (!extend_locked()) return false;
   if (state_.epoch.advance()) {
@@ -42,7 +44,8 @@ bool Marker::extend_locked() noexcept {
   const std::size_t used = state_.heap.in_use_locked().bytes;
   const std::size_t bytes = std::min(range.bytes, used + used / 4 + kRoomBytes);
   const std::size_t pages = bytes >> alloc::kPageShift;
-  if (!first().reserve(pages, 1) || !state_.reached_in.resize(std::max(state_.reached_in.size(), pages))) {
+  const std::size_t counted = std::max(state_.reached_in.size(), pages);
+  if (!first().reserve(pages, 1) || !state_.reached_in.resize(counted) || !state_.reached_of.resize(counted)) {
     return false;
   }
   state_.window = {range.begin, bytes};
@@ -120,16 +123,6 @@ bool Marker::share(std::size_t lanes, const Until& until) noexcept {
   helpers_.wait();
   for (std::size_t i = 0; i < count; ++i) first().take_over(lanes_[i], exchange_, i);
   return true;
-}
-
-std::uint32_t Marker::reached_in(const Page& page) const noexcept {
-  const MarkState::ReachedIn& reached = state_.reached_in[state_.heap.number_of(page)];
-  __m128i sum = _mm_setzero_si128();
-  for (std::size_t i = 0; i < sizeof(reached.groups); i += 16) {
-    const __m128i counts = _mm_loadu_si128(reinterpret_cast<const __m128i*>(reached.groups + i));
-    sum = _mm_add_epi64(sum, _mm_sad_epu8(counts, _mm_setzero_si128()));
-  }
-  return static_cast<std::uint32_t>(_mm_cvtsi128_si32(sum) + _mm_cvtsi128_si32(_mm_srli_si128(sum, 8)));
 }
 
 namespace {

@@ -124,9 +124,10 @@ class Marker {
   [[nodiscard]] Epoch epoch() const noexcept { return state_.epoch; }
   [[nodiscard]] Count reached() const noexcept { return lanes_[0].reached(); }
 
-  // How many objects of the page, or of its slots `first` to `first + 63`, were reached. In a mark with the world
-  // stopped each is counted once.
-  [[nodiscard]] std::uint32_t reached_in(const alloc::Page& page) const noexcept;
+  // How many objects of the page with that number, or of the page's slots `first` to `first + 63`, were reached. In a
+  // mark with the world stopped each is counted once.
+  [[nodiscard]] std::uint32_t reached_of(std::size_t page) const noexcept { return state_.reached_of[page]; }
+  void fetch_reached_in(std::size_t page) const noexcept { __builtin_prefetch(&state_.reached_in[page]); }
   [[nodiscard]] std::uint32_t reached_in(const alloc::Page& page, std::uint32_t first) const noexcept {
     return state_.reached_in[state_.heap.number_of(page)].groups[first >> GreyPages::kGroupShift];
   }

@@ -119,8 +119,13 @@ bool find_white(alloc::HeapView heap, std::size_t page_end, Epoch epoch, OrphanL
 
 bool find_white_stopped(alloc::HeapView heap, std::size_t page_end, const Marker& marker, OrphanList& found) noexcept {
   Suspects suspects(marker.epoch(), found);
-  heap.for_each_page(0, page_end, HeapView::fetch_count, [&](Page& page) {
-    if (marker.reached_in(page) == HeapView::most_objects_stopped(page)) return;
+  const auto may_hold_white = [&](std::size_t number, const alloc::PageEntry& entry) {
+    if (marker.reached_of(number) == HeapView::capacity(entry)) return false;
+    marker.fetch_reached_in(number);
+    return true;
+  };
+  heap.for_each_page_if(page_end, may_hold_white, HeapView::fetch_count, [&](Page& page) {
+    if (marker.reached_of(heap.number_of(page)) == HeapView::most_objects_stopped(page)) return;
     for (std::uint32_t first = 0; first < page.capacity; first += kGroupSlots) {
       const std::uint32_t slots = std::min(kGroupSlots, page.capacity - first);
       if (marker.reached_in(page, first) != slots) suspects.add(page, first);
