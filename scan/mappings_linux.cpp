@@ -116,7 +116,7 @@ bool MappingTable::ask(std::span<const AddressRange> without) noexcept {
     mapping.shared = (question.traits & kShared) != 0;
     mapping.file = question.inode != 0;
     mapping.is_named = !mapping.file;
-    const bool may_be_special = !mapping.file && !mapping.writable;
+    const bool may_be_special = !mapping.file && mapping.readable && !mapping.writable;  // others are not read
     const Answer special = may_be_special ? has_special_path(file, mapping) : Answer::kNo;
     mapping.special = special == Answer::kYes;
     all = special != Answer::kUntold && mappings_.push_back(mapping);

@@ -14,6 +14,10 @@ bool contains(AddressRange range, std::uintptr_t address) noexcept {
   return address >= range.begin && address < range.end;
 }
 
+bool comes_first(AddressRange a, AddressRange b) noexcept {
+  return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+}
+
 AddressRange intersection(AddressRange a, AddressRange b) noexcept {
   return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
 }
@@ -83,7 +87,33 @@ void RootCollector::add(AddressRange range, RootKind kind, bool closed) noexcept
 }
 
 void RootCollector::want(AddressRange range, RootKind kind, bool file, bool closed) noexcept {
-  if (is_enabled(kind)) fits_ = wanted_.push_back({range, kind, file, closed}) && fits_;
+  if (kind == RootKind::kGlobals && !closed && is_whole(range)) {
+    add(range, kind);
+  } else if (is_enabled(kind)) {
+    fits_ = wanted_.push_back({range, kind, file, closed}) && fits_;
+  }
+}
+
+bool RootCollector::is_whole(AddressRange range) const noexcept {
+  return modules_stand_ && std::binary_search(whole_.begin(), whole_.end(), range, comes_first);
+}
+
+// A module's pages stay touched. Not asking for short parts of which all were takes an eighth off a small scan; of long
+// ones there is less to gain than a program could give back meanwhile.
+void RootCollector::learn_whole(std::span<const Wanted> wanted, std::size_t first_root) noexcept {
+  constexpr std::uintptr_t kShort = std::uintptr_t{1} << 16;
+  const std::size_t known = whole_.size();
+  const RootRange* root = roots_.begin() + first_root;
+  for (const Wanted& part : wanted) {
+    while (root != roots_.end() && root->range.end <= part.range.begin) ++root;
+    const bool is_whole =
+        root != roots_.end() && root->range.begin <= part.range.begin && root->range.end >= part.range.end;
+    const bool is_short = part.range.end - part.range.begin <= kShort;
+    if (is_whole && is_short && part.kind == RootKind::kGlobals && !part.closed) {
+      fits_ = whole_.push_back(part.range) && fits_;
+    }
+  }
+  if (whole_.size() != known) std::sort(whole_.begin(), whole_.end(), comes_first);
 }
 
 // One question to the kernel costs as much as looking at some tens of pages and the mappings they lie in: what lies
@@ -140,7 +170,7 @@ void RootCollector::add_touched(std::span<const Wanted> wanted) noexcept {
         }
       },
       &target);
-  if (told) return;
+  if (told) return learn_whole(wanted, before);
   // Without the kernel's word on pages, anonymous memory and a module's data are read whole; another file's mapping may
   // have been cut short, and is read by the kernel.
   roots_.truncate(before);
@@ -311,7 +341,7 @@ void RootCollector::add_closed_heap(AddressRange part) noexcept {
 void RootCollector::leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept {
   const auto leave = [this](AddressRange range) { fits_ = unasked_.push_back(range) && fits_; };
   unasked_.clear();
-  if (knows_constants_) {
+  if (modules_stand_) {
     for (const AddressRange& range : constants_) leave(range);
   }
   for (const AddressRange& range : never) {
@@ -335,6 +365,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   roots_.clear();
   closed_heap_.clear();
   touched_heap_.clear();
+  modules_stand_ = modules_stand();
   leave_unasked(never, heap_in_use);
   if (!mappings_.read({unasked_.begin(), unasked_.size()})) return Incomplete::kMapsUnreadable;
 

@@ -24,6 +24,10 @@
 // 64 MiB, reserved address space as a rule, are left out; in the latter case other closed ones too, if mincore says
 // that nothing is there.
 //
+// While the modules stand where they were listed, what the program only reads of them is not asked about, and short
+// parts of their data that were touched as a whole are taken to be so still. (Should the program have given such a page
+// back, it is read as what its file holds, or as zeros.)
+//
 // Two steps: prepare() while the program runs, for what may take the dynamic loader's lock; collect_world_stopped() for
 // the rest, which allocates only tool memory.
 //
@@ -85,8 +89,7 @@ void sort_and_merge(alloc::MetaVector<AddressRange>& ranges) noexcept;
 
 class RootCollector {
  public:
-  // Lists the writable segments of all loaded modules, if there are others than the last time. May take the loader's
-  // lock.
+  // Lists the segments of all loaded modules, if there are others than the last time. May take the loader's lock.
   // `is_alone`: no other thread can unload any until the roots are collected, and map something else where it was.
   [[nodiscard]] Incomplete prepare(bool is_alone) noexcept;
 
@@ -119,6 +122,12 @@ class RootCollector {
     bool file;
     bool closed;
   };
+  struct Module {  // as the loader knows it by any address in it
+    void* begin;
+    void* end;
+    void* entry;
+    friend bool operator==(const Module&, const Module&) = default;
+  };
   struct ModuleCount {
     unsigned long long added = 0;
     unsigned long long removed = 0;
@@ -141,17 +150,24 @@ class RootCollector {
   void add_touched(std::span<const Wanted> wanted) noexcept;
   void add(AddressRange range, RootKind kind, bool closed = false) noexcept;
   void claim(AddressRange range) noexcept;
+  [[nodiscard]] static bool look_up(void* address, Module& module) noexcept;
+  [[nodiscard]] bool modules_stand() const noexcept;
+  [[nodiscard]] bool is_whole(AddressRange range) const noexcept;
+  void learn_whole(std::span<const Wanted> wanted, std::size_t first_root) noexcept;
   void leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept;
   [[nodiscard]] bool is_enabled(RootKind kind) const noexcept;
   [[nodiscard]] const Mapping* mapping_of(std::uintptr_t address) const noexcept;
 
   MappingTable mappings_;
   alloc::MetaVector<AddressRange> constants_;  // what modules only read
-  bool knows_constants_ = false;               // they are where they were listed
   alloc::MetaVector<AddressRange> unasked_;    // where mappings do not matter; sorted
-  alloc::MetaVector<AddressRange> modules_;    // sorted
-  ModuleCount modules_known_;                  // when they were listed; no module ever added: not yet
-  alloc::MetaVector<AddressRange> claimed_;    // stacks and excluded memory: not to be taken for something else
+  alloc::MetaVector<AddressRange> modules_;    // what they write to; sorted
+  alloc::MetaVector<Module> loaded_;           // all of them; none: the loader does not tell
+  alloc::MetaVector<AddressRange> whole_;      // short parts of modules_ of which every page was touched; sorted
+  bool is_alone_ = false;
+  bool modules_stand_ = false;               // are where they were listed
+  ModuleCount modules_known_;                // when they were listed; no module ever added: not yet
+  alloc::MetaVector<AddressRange> claimed_;  // stacks and excluded memory: not to be taken for something else
   alloc::MetaVector<Live> live_;
   alloc::MetaVector<Wanted> wanted_;
   alloc::MetaVector<RootRange> roots_;

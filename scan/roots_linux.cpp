@@ -1,5 +1,7 @@
+#include <dlfcn.h>
 #include <link.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "alloc/os.h"
@@ -20,33 +22,64 @@ bool add_segments(const dl_phdr_info& module, alloc::MetaVector<AddressRange>& w
   return true;
 }
 
+void* any_address_in(const dl_phdr_info& module) noexcept {
+  const auto* const end = module.dlpi_phdr + module.dlpi_phnum;
+  const auto* const first = std::find_if(module.dlpi_phdr, end, [](const auto& h) { return h.p_type == PT_LOAD; });
+  return first == end ? nullptr : reinterpret_cast<void*>(module.dlpi_addr + first->p_vaddr);
+}
+
 }  // namespace
 
+// Takes no lock and waits for nobody (the C library's manual, "Dynamic Linker Introspection"): to be asked
+// with the world stopped, in the midst of dlclose() as well, which forgets a module before it unmaps it.
+bool RootCollector::look_up(void* address, Module& module) noexcept {
+  dl_find_object found{};
+  if (_dl_find_object(address, &found) != 0) return false;
+  module = {found.dlfo_map_start, found.dlfo_map_end, found.dlfo_link_map};
+  return true;
+}
+
+bool RootCollector::modules_stand() const noexcept {
+  if (is_alone_) return true;
+  Module now{};
+  return !loaded_.empty() && std::all_of(loaded_.begin(), loaded_.end(), [&](const Module& module) {
+    return look_up(module.begin, now) && now == module;
+  });
+}
+
 Incomplete RootCollector::prepare(bool is_alone) noexcept {
-  knows_constants_ = is_alone;
+  is_alone_ = is_alone;
   enum : int { kListed, kAsBefore, kNoRoom };
   const alloc::ErrnoKeeper keeper;
   learn_register_layout();
   struct Target {
     RootCollector* collector;
     bool is_first = true;
+    bool are_known = true;
   } target{this};
   const int outcome = dl_iterate_phdr(
       [](dl_phdr_info* module, std::size_t, void* argument) -> int {
-        auto& [collector, is_first] = *static_cast<Target*>(argument);
+        auto& [collector, is_first, are_known] = *static_cast<Target*>(argument);
         if (is_first) {
           const ModuleCount count{module->dlpi_adds, module->dlpi_subs};
           if (count == collector->modules_known_) return kAsBefore;
           collector->modules_known_ = count;
           collector->modules_.clear();
           collector->constants_.clear();
+          collector->loaded_.clear();
+          collector->whole_.clear();
           is_first = false;
         }
-        return add_segments(*module, collector->modules_, collector->constants_) ? kListed : kNoRoom;
+        Module loaded{};
+        are_known = are_known && look_up(any_address_in(*module), loaded);
+        const bool fits =
+            collector->loaded_.push_back(loaded) && add_segments(*module, collector->modules_, collector->constants_);
+        return fits ? kListed : kNoRoom;
       },
       &target);
   if (outcome == kAsBefore) return Incomplete::kNo;
   sort_and_merge(modules_);
+  if (!target.are_known) loaded_.clear();
   if (outcome == kListed) return Incomplete::kNo;
   modules_known_ = {};
   return Incomplete::kNoMemory;
