@@ -20,13 +20,16 @@ constexpr std::size_t kWorthwhileBytes = std::size_t{1} << 20;
 
 // How many pauses may be in vain with the same budget, and how often the budget is doubled before there is none any
 // more: a program that writes faster than pauses allow to follow gets longer ones, instead of no verdict.
-constexpr unsigned kAttemptsABudget = 16;
+constexpr unsigned kAttemptsABudget = 32;
 constexpr unsigned kBudgetsDoubled = 3;
 
 // A program that is slowed down runs one part of so many of the time, once it runs: threads that slept have to be
 // woken.
 constexpr unsigned kSlowedShare = 4;
 constexpr std::uint64_t kLongestWakeNs = 400'000;
+
+// What of a pause's budget is left for letting the threads go on.
+constexpr std::uint64_t kGoingOnNs = 30'000;
 
 }  // namespace
 
@@ -190,10 +193,17 @@ Incomplete MarkCycle::finish(const Job& job, OrphanList& white) noexcept {
     Attempt attempt = Attempt::kFinished;
     problem = try_to_finish(job, pause_ns, white, attempt);
     if (problem != Incomplete::kNo || attempt == Attempt::kFinished) break;
-    problem = attempt == Attempt::kListed ? reread_slowly(job, pause_ns) : rereader_.drain(job.pace, Phase::kReread);
-    if (attempt != Attempt::kOutgrown) continue;
-    if (problem == Incomplete::kNo) problem = rereader_.begin(job.pace);
-    if (problem == Incomplete::kNo) problem = settle(job);
+    problem = rereader_.drain(job.pace, Phase::kReread);
+    if (problem != Incomplete::kNo) break;
+    switch (attempt) {
+      case Attempt::kListed: problem = reread_slowly(job, pause_ns); break;
+      case Attempt::kTooLong: problem = rereader_.catch_up_listed(job.pace); break;
+      case Attempt::kOutgrown:
+        problem = rereader_.begin(job.pace);
+        if (problem == Incomplete::kNo) problem = settle(job);
+        break;
+      case Attempt::kFinished: break;
+    }
   }
   return problem;
 }
@@ -234,8 +244,10 @@ Incomplete MarkCycle::settle(const Job& job) noexcept {
 // it is used for listing what was written, and for protecting it, which takes a sixth of the time while no thread runs.
 Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white,
                                     Attempt& attempt) noexcept {
-  const std::uint64_t limit_ns = std::max(pause_ns, first_pause_ns_ + pause_ns / 2);
-  const bool may_do = pause_ns == 0 || first_pause_ns_ + rereader_.expected_ns() <= limit_ns;
+  std::uint64_t limit_ns = std::max(pause_ns, first_pause_ns_ + pause_ns / 2);
+  limit_ns -= std::min(limit_ns, kGoingOnNs);
+  const std::uint64_t before_ns = std::max(first_pause_ns_, until_listed_ns_);
+  const bool may_do = pause_ns == 0 || rereader_.expects_little() || before_ns + rereader_.expected_ns() <= limit_ns;
   Incomplete problem = Incomplete::kNo;
   const auto before = [&] {
     if (marker_.knows_all_locked()) return true;
@@ -246,13 +258,12 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
   const Pause pause(pauses_, job.settings.stop, job.verdict, before,
                     may_do ? World::Meanwhile::kSpin : World::Meanwhile::kSleep);
   if (!pause.is_stopped()) return problem != Incomplete::kNo ? problem : pause.problem();
-  // Counted from here: a machine that is slow to stop threads will be no faster the next time.
-  const std::uint64_t stopped = os_monotonic_ns();
   if (may_do && marker_.knows_all_locked()) {  // it may have grown while the last thread was waited for
-    problem = finish_until(job, pause_ns == 0 ? UINT64_MAX : stopped + limit_ns, white, attempt);
+    const std::uint64_t deadline_ns = pause_ns == 0 ? UINT64_MAX : pauses_.began_ns() + limit_ns;
+    problem = finish_until(job, deadline_ns, white, attempt);
   } else {
     attempt = Attempt::kListed;
-    problem = rereader_.list_and_protect_locked(stopped + pause_ns - pause_ns / kSlowedShare);
+    problem = rereader_.list_and_protect_locked(os_monotonic_ns() + pause_ns - pause_ns / kSlowedShare);
   }
   return problem;
 }
@@ -263,6 +274,8 @@ Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, Or
   rereader_.begin_list_locked();
   Incomplete problem = mark_from_roots(job);
   const Incomplete listed = rereader_.end_list();
+  const std::uint64_t took_ns = std::min(os_monotonic_ns(), deadline_ns) - pauses_.began_ns();
+  until_listed_ns_ = until_listed_ns_ == 0 ? took_ns : (3 * until_listed_ns_ + took_ns) / 4;
   if (problem == Incomplete::kNo) problem = listed;
   if (problem != Incomplete::kNo || os_monotonic_ns() + rereader_.listed_ns() > deadline_ns) return problem;
   if (!rereader_.reread_until(deadline_ns, Marker::Time::kShort) || !marker_.drain_until(deadline_ns)) return problem;

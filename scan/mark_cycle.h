@@ -21,13 +21,13 @@
 // rereading goes through memory in order and takes a third of the time. (Protecting first and rereading only what was
 // written costs a program that writes all over a large heap most of its speed for the whole mark.)
 //
-// The pause is limited. When more pages were written than can be read in settings.pause_ns, the program writes as fast
-// as it is read, and is slowed down: what was written is listed and protected in a pause, part by part (which takes a
-// sixth of the time while all threads sleep), and reread while the program runs for a quarter of the time only, in
-// pauses of the same length. So less is left each time, until a pause is enough for it. After many that were not, as
-// of a program with more threads than can be stopped in that time, it is given twice the time, or four times, and in
-// the end as much as it takes: the verdict comes first. Roots outside the heap are read during pauses, whole, however
-// long that takes.
+// The pause is limited. One in which the last pages cannot be reread, by what such pauses took lately, is not begun:
+// the program writes as fast as it is read then, and is slowed down: what was written is listed and protected in a
+// pause, part by part (which takes a sixth of the time while all threads sleep), and reread while the program runs for
+// a quarter of the time only, in pauses of the same length. So less is left each time, until a pause is enough for it.
+// After many that were not, as of a program with more threads than can be stopped in that time, it is given twice the
+// time, or four times, and in the end as much as it takes: the verdict comes first. Roots outside the heap are read
+// during pauses, whole, however long that takes.
 //
 // Concurrent marking is for heaps whose mark would be a pause worth avoiding, of processes that have somebody to pause,
 // on systems that can watch writes; Verdict::way tells which way was taken and why.
@@ -150,7 +150,8 @@ class MarkCycle {
   Rereader rereader_;
   std::uint64_t annotations_ = 0;  // made when they were last marked
   std::uint32_t stamp_ = 0;
-  std::uint64_t first_pause_ns_ = 0;  // of this concurrent mark
+  std::uint64_t first_pause_ns_ = 0;   // of this concurrent mark
+  std::uint64_t until_listed_ns_ = 0;  // of pauses that were to finish a mark, on average: before anything is reread
   QuietPages quiet_;
   std::uint64_t ended_ns_ = 0;  // the last mark
 };

@@ -63,13 +63,13 @@ bool Pauses::let_pass() noexcept {
 
 Incomplete Pauses::stop(StopSettings settings, World::Meanwhile meanwhile, Verdict& verdict) noexcept {
   marker_.dismiss_helpers();
-  stopped_at_ns_ = os_monotonic_ns();
+  began_ns_ = os_monotonic_ns();
   if (is_alone_) return Incomplete::kNo;
   pass_ns_ = kPassNs;
   settings.let_pass = [](void* pauses) { return static_cast<Pauses*>(pauses)->let_pass(); };
   settings.argument = this;
   const World::Outcome outcome = world_.stop(settings, meanwhile);
-  if (world_.stopped_at_ns() != 0) stopped_at_ns_ = world_.stopped_at_ns();
+  if (world_.stopped_at_ns() != 0) began_ns_ = world_.stopped_at_ns();
   verdict.incomplete_thread = outcome.thread;
   if (outcome.problem != Incomplete::kNo) note(verdict);  // for those that were stopped
   return outcome.problem;
@@ -82,7 +82,7 @@ void Pauses::resume(Verdict& verdict) noexcept {
 }
 
 void Pauses::note(Verdict& verdict) const noexcept {
-  const std::uint64_t pause = os_monotonic_ns() - stopped_at_ns_;
+  const std::uint64_t pause = os_monotonic_ns() - began_ns_;
   ++verdict.pauses;
   verdict.total_pause_ns += pause;
   verdict.longest_pause_ns = std::max(verdict.longest_pause_ns, pause);

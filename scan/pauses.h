@@ -45,6 +45,9 @@ class Pauses {
 
   [[nodiscard]] World& world() noexcept { return world_; }
 
+  // When the pause began that lasts: when the first thread was about to be stopped.
+  [[nodiscard]] std::uint64_t began_ns() const noexcept { return began_ns_; }
+
  private:
   friend class Pause;
   // Not lockable by others, for it is no use without what follows.
@@ -63,7 +66,7 @@ class Pauses {
   bool is_alone_ = false;
   bool is_heap_locked_ = false;
   std::uint64_t pass_ns_ = 0;  // that let_pass() lasts the next time
-  std::uint64_t stopped_at_ns_ = 0;
+  std::uint64_t began_ns_ = 0;
 };
 
 class Pause {

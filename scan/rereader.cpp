@@ -16,10 +16,12 @@ namespace {
 constexpr std::uintptr_t kPieceBytes = std::uintptr_t{2} << 20;
 
 constexpr unsigned kMostRounds = 12;
-constexpr std::size_t kFewPages = 64;
 
 // A piece is hot when so many times as much is written to it as to most.
 constexpr std::size_t kHot = 4;
+bool is_hot(std::size_t pages, std::size_t sum, std::size_t pieces) noexcept { return pages * pieces > kHot * sum; }
+
+std::size_t page_count(AddressRange run) noexcept { return (run.end - run.begin) / alloc::kOsPageBytes; }
 
 // Listed at a time: 5 us, or 200 when all of it was written.
 constexpr std::uintptr_t kListedAtOnce = std::uintptr_t{4} << 20;
@@ -70,6 +72,19 @@ Incomplete Rereader::catch_up(Pace& pace) noexcept {
 
 Incomplete Rereader::catch_up_hot(Pace& pace) noexcept { return visit_until_settled(Visit::kHot, pace); }
 
+Incomplete Rereader::catch_up_listed(Pace& pace) noexcept {
+  const AddressRange all = watched();
+  const std::size_t pieces = (all.end - all.begin + kPieceBytes - 1) / kPieceBytes;
+  if (!by_piece_.resize(pieces)) return Incomplete::kNoMemory;
+  for (std::uint32_t& pages : by_piece_) pages = 0;
+  for (const AddressRange& run : written_) {
+    by_piece_[(run.begin - all.begin) / kPieceBytes] += static_cast<std::uint32_t>(page_count(run));
+  }
+  std::size_t hot = 0;
+  for (const std::uint32_t pages : by_piece_) hot += is_hot(pages, pages_, pieces) ? pages : 0;
+  return 2 * hot < pages_ ? Incomplete::kNo : visit_until_settled(Visit::kHot, pace);
+}
+
 Incomplete Rereader::visit_until_settled(Visit which, Pace& pace) noexcept {
   std::size_t before = SIZE_MAX;
   for (unsigned round = 0; round < kMostRounds && (round == 0 || unlisted_pages_ > kFewPages); ++round) {
@@ -90,7 +105,7 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   const std::size_t sum = unlisted_pages_;
   std::size_t expected = 0;
   for (std::size_t i = 0; i < pieces; ++i) {
-    if (which == Visit::kAll || by_piece_[i] * pieces > kHot * sum) {
+    if (which == Visit::kAll || is_hot(by_piece_[i], sum, pieces)) {
       const std::uintptr_t at = all.begin + i * kPieceBytes;
       begin_list();
       if (const Incomplete problem = list({at, std::min(all.end, at + kPieceBytes)}, Protect::kAgain);
@@ -149,7 +164,7 @@ void Rereader::begin_list() noexcept {
 
 void Rereader::add_run(AddressRange run, void* rereader) noexcept {
   Rereader& to = *static_cast<Rereader*>(rereader);
-  to.pages_ += (run.end - run.begin) / alloc::kOsPageBytes;
+  to.pages_ += page_count(run);
   for (std::uintptr_t at = run.begin; at < run.end; at += kRunBytes) {
     to.fits_ = to.written_.push_back({at, std::min(run.end, at + kRunBytes)}) && to.fits_;
   }

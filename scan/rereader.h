@@ -37,11 +37,17 @@ class Rereader {
   Incomplete catch_up(Pace& pace) noexcept;
   // The hot pieces once more: short enough for what the pause needs to stay in the caches.
   Incomplete catch_up_hot(Pace& pace) noexcept;
+  // The same by what the last list told, which was made in a pause that was too short for it; nothing happens where
+  // most of that lies in no hot piece.
+  Incomplete catch_up_listed(Pace& pace) noexcept;
   // Marks on until nothing is grey.
   Incomplete drain(Pace& pace, Phase phase) noexcept;
 
   // How long rereading will take in a pause that follows at once, about.
   [[nodiscard]] std::uint64_t expected_ns() const noexcept { return (unlisted_pages_ + new_pages_) * kNsPerPage; }
+
+  // No fewer can be hoped for.
+  [[nodiscard]] bool expects_little() const noexcept { return unlisted_pages_ + new_pages_ <= kFewPages; }
 
   // With the world stopped and the heap locked: lists, and protects, what was written, from where the last such list
   // ended to where `deadline_ns` is over, and a little more.
@@ -61,6 +67,7 @@ class Rereader {
  private:
   // To reread one takes no longer, on machines of the 2020s; and to write to one that is protected takes no less.
   static constexpr std::uint64_t kNsPerPage = 1'000;
+  static constexpr std::size_t kFewPages = 64;
 
   enum class Protect : std::uint8_t { kNo, kAgain };
   [[nodiscard]] AddressRange watched() noexcept;
