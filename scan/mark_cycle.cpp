@@ -31,6 +31,11 @@ constexpr std::uint64_t kLongestWakeNs = 400'000;
 // What of a pause's budget is left for letting the threads go on.
 constexpr std::uint64_t kGoingOnNs = 30'000;
 
+// A mean in which the last one counts as a quarter.
+std::uint64_t mean_of(std::uint64_t before, std::uint64_t last) noexcept {
+  return before == 0 ? last : (3 * before + last) / 4;
+}
+
 }  // namespace
 
 Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer,
@@ -202,6 +207,7 @@ Incomplete MarkCycle::finish(const Job& job, OrphanList& white) noexcept {
         problem = rereader_.begin(job.pace);
         if (problem == Incomplete::kNo) problem = settle(job);
         break;
+      case Attempt::kStoppedLate:
       case Attempt::kFinished: break;
     }
   }
@@ -260,7 +266,11 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
   if (!pause.is_stopped()) return problem != Incomplete::kNo ? problem : pause.problem();
   if (may_do && marker_.knows_all_locked()) {  // it may have grown while the last thread was waited for
     const std::uint64_t deadline_ns = pause_ns == 0 ? UINT64_MAX : pauses_.began_ns() + limit_ns;
-    problem = finish_until(job, deadline_ns, white, attempt);
+    if (os_monotonic_ns() + listing_ns_ > deadline_ns) {
+      attempt = Attempt::kStoppedLate;  // a thread's processor was busy otherwise
+    } else {
+      problem = finish_until(job, deadline_ns, white, attempt);
+    }
   } else {
     attempt = Attempt::kListed;
     problem = rereader_.list_and_protect_locked(os_monotonic_ns() + pause_ns - pause_ns / kSlowedShare);
@@ -271,11 +281,13 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
 Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white,
                                    Attempt& attempt) noexcept {
   attempt = Attempt::kTooLong;
+  const std::uint64_t stood = os_monotonic_ns();
   rereader_.begin_list_locked();
   Incomplete problem = mark_from_roots(job);
   const Incomplete listed = rereader_.end_list();
-  const std::uint64_t took_ns = std::min(os_monotonic_ns(), deadline_ns) - pauses_.began_ns();
-  until_listed_ns_ = until_listed_ns_ == 0 ? took_ns : (3 * until_listed_ns_ + took_ns) / 4;
+  const std::uint64_t listed_at = std::min(os_monotonic_ns(), deadline_ns);
+  until_listed_ns_ = mean_of(until_listed_ns_, listed_at - pauses_.began_ns());
+  listing_ns_ = mean_of(listing_ns_, listed_at - std::min(stood, listed_at));
   if (problem == Incomplete::kNo) problem = listed;
   if (problem != Incomplete::kNo || os_monotonic_ns() + rereader_.listed_ns() > deadline_ns) return problem;
   if (!rereader_.reread_until(deadline_ns, Marker::Time::kShort) || !marker_.drain_until(deadline_ns)) return problem;

@@ -128,7 +128,7 @@ class MarkCycle {
   Incomplete finish(const Job& job, OrphanList& white) noexcept;
   Incomplete settle(const Job& job) noexcept;
   Incomplete reread_slowly(const Job& job, std::uint64_t pause_ns) noexcept;
-  enum class Attempt : std::uint8_t { kFinished, kTooLong, kListed, kOutgrown };
+  enum class Attempt : std::uint8_t { kFinished, kTooLong, kStoppedLate, kListed, kOutgrown };
   Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
   Incomplete finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white, Attempt& attempt) noexcept;
   Incomplete mark_from_roots(const Job& job) noexcept;
@@ -150,8 +150,11 @@ class MarkCycle {
   Rereader rereader_;
   std::uint64_t annotations_ = 0;  // made when they were last marked
   std::uint32_t stamp_ = 0;
-  std::uint64_t first_pause_ns_ = 0;   // of this concurrent mark
-  std::uint64_t until_listed_ns_ = 0;  // of pauses that were to finish a mark, on average: before anything is reread
+  std::uint64_t first_pause_ns_ = 0;  // of this concurrent mark
+  // On average, of pauses that were to finish a mark: how long it took until it was known what is left to reread, from
+  // their beginning, and from when all threads stood.
+  std::uint64_t until_listed_ns_ = 0;
+  std::uint64_t listing_ns_ = 0;
   QuietPages quiet_;
   std::uint64_t ended_ns_ = 0;  // the last mark
 };
