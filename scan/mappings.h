@@ -43,9 +43,10 @@ class MappingTable {
   enum class Way : std::uint8_t { kAny, kText };
   explicit MappingTable(Way way = Way::kAny) noexcept : may_ask_(way == Way::kAny) {}
 
-  // Those that lie within one of the ranges `without`, which are sorted and apart, may be left out. False when /proc
-  // does not tell all, or there is no memory; the table is empty then.
-  [[nodiscard]] bool read(std::span<const AddressRange> without) noexcept;
+  // Those that lie within one of the ranges `without`, and those in `sealed` that cannot be written, may be left out;
+  // the ranges of each are sorted and apart. False when /proc does not tell all, or there is no memory; the table is
+  // empty then.
+  [[nodiscard]] bool read(std::span<const AddressRange> without, std::span<const AddressRange> sealed = {}) noexcept;
 
   // Mapping::special, asked for now where it is not known.
   enum class Answer : std::uint8_t { kNo, kYes, kUntold };
@@ -63,7 +64,7 @@ class MappingTable {
   };
   static constexpr std::size_t kMany = 200;
 
-  [[nodiscard]] bool ask(std::span<const AddressRange> without) noexcept;
+  [[nodiscard]] bool ask(std::span<const AddressRange> without, std::span<const AddressRange> sealed) noexcept;
   [[nodiscard]] bool read_as_text() noexcept;
   [[nodiscard]] static bool read_text(Text& text) noexcept;
   [[nodiscard]] bool parse() noexcept;

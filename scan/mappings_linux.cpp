@@ -29,7 +29,8 @@ struct Question {
 };
 constexpr unsigned long kAsk = _IOWR('f', 17, Question);
 constexpr std::uint64_t kOrNext = 0x10;  // flags: what holds the address, or else comes next
-constexpr std::uint64_t kReadable = 1;   // traits
+constexpr std::uint64_t kOnlyWritable = 2;
+constexpr std::uint64_t kReadable = 1;  // traits
 constexpr std::uint64_t kWritable = 2;
 constexpr std::uint64_t kShared = 8;
 
@@ -81,12 +82,12 @@ bool parse_mapping(std::string_view line, Mapping& mapping) noexcept {
   return true;
 }
 
-bool MappingTable::read(std::span<const AddressRange> without) noexcept {
-  if (may_ask_ && mappings_.size() < kMany && ask(without)) return true;
+bool MappingTable::read(std::span<const AddressRange> without, std::span<const AddressRange> sealed) noexcept {
+  if (may_ask_ && mappings_.size() < kMany && ask(without, sealed)) return true;
   return read_as_text();
 }
 
-bool MappingTable::ask(std::span<const AddressRange> without) noexcept {
+bool MappingTable::ask(std::span<const AddressRange> without, std::span<const AddressRange> sealed) noexcept {
   const alloc::ErrnoKeeper keeper;
   const int file = open(kPath, O_RDONLY | O_CLOEXEC);
   if (file < 0) return false;
@@ -94,14 +95,22 @@ bool MappingTable::ask(std::span<const AddressRange> without) noexcept {
   known_.length = 0;
   bool all = true;
   auto hole = without.begin();
+  auto seal = sealed.begin();
   for (std::uintptr_t at = 0;;) {
     while (hole != without.end() && hole->end <= at) ++hole;
     if (hole != without.end() && hole->begin <= at) at = hole->end;
+    while (seal != sealed.end() && seal->end <= at) ++seal;
+    const bool is_sealed = seal != sealed.end() && seal->begin <= at;
     Question question{};
     question.bytes = sizeof(question);
-    question.flags = kOrNext;
+    question.flags = is_sealed ? kOrNext | kOnlyWritable : kOrNext;
     question.address = at;
-    if (ioctl(file, kAsk, &question) != 0) {
+    const bool is_answered = ioctl(file, kAsk, &question) == 0;
+    if (is_sealed && (is_answered ? question.begin > seal->end : errno == ENOENT)) {
+      at = seal->end;  // what cannot be written behind it has been left out as well
+      continue;
+    }
+    if (!is_answered) {
       all = errno == ENOENT;
       may_ask_ = all || errno != ENOTTY;
       break;

@@ -137,7 +137,7 @@ void RootCollector::add_wanted() noexcept {
 }
 
 void RootCollector::rehearse(const Pagemap& pagemap) noexcept {
-  static_cast<void>(mappings_.read({unasked_.begin(), unasked_.size()}));
+  static_cast<void>(read_mappings());
   for_each_cluster([&](std::span<const Wanted> wanted) {
     pagemap.for_each_touched_run(
         {wanted.front().range.begin, wanted.back().range.end}, [](AddressRange, void*) {}, nullptr);
@@ -351,6 +351,10 @@ void RootCollector::leave_unasked(std::span<const AddressRange> never, AddressRa
   sort_and_merge(unasked_);
 }
 
+bool RootCollector::read_mappings() noexcept {
+  return mappings_.read({unasked_.begin(), unasked_.size()}, {sealed_.begin(), modules_stand_ ? sealed_.size() : 0});
+}
+
 Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                 const StoppedThread& self, const ThreadRegistry& registry,
                                                 std::span<const AddressRange> never, AddressRange heap_in_use,
@@ -367,7 +371,7 @@ Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, st
   touched_heap_.clear();
   modules_stand_ = modules_stand();
   leave_unasked(never, heap_in_use);
-  if (!mappings_.read({unasked_.begin(), unasked_.size()})) return Incomplete::kMapsUnreadable;
+  if (!read_mappings()) return Incomplete::kMapsUnreadable;
 
   for (const AddressRange& range : never) claim(range);
   add_thread(self, registry);

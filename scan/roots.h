@@ -24,7 +24,8 @@
 // 64 MiB, reserved address space as a rule, are left out; in the latter case other closed ones too, if mincore says
 // that nothing is there.
 //
-// While the modules stand where they were listed, what the program only reads of them is not asked about, and short
+// While the modules stand where they were listed, what the program only reads of them is not asked about (of data that
+// the loader has made read-only, unless somebody has made it writable), and short
 // parts of their data that were touched as a whole are taken to be so still. (Should the program have given such a page
 // back, it is read as what its file holds, or as zeros.)
 //
@@ -152,6 +153,7 @@ class RootCollector {
   void claim(AddressRange range) noexcept;
   [[nodiscard]] static bool look_up(void* address, Module& module) noexcept;
   [[nodiscard]] bool modules_stand() const noexcept;
+  [[nodiscard]] bool read_mappings() noexcept;
   [[nodiscard]] bool is_whole(AddressRange range) const noexcept;
   void learn_whole(std::span<const Wanted> wanted, std::size_t first_root) noexcept;
   void leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept;
@@ -160,6 +162,7 @@ class RootCollector {
 
   MappingTable mappings_;
   alloc::MetaVector<AddressRange> constants_;  // what modules only read
+  alloc::MetaVector<AddressRange> sealed_;     // what the loader has made read-only of their data; sorted
   alloc::MetaVector<AddressRange> unasked_;    // where mappings do not matter; sorted
   alloc::MetaVector<AddressRange> modules_;    // what they write to; sorted
   alloc::MetaVector<Module> loaded_;           // all of them; none: the loader does not tell

@@ -10,14 +10,25 @@
 namespace arenascan::scan {
 namespace {
 
-bool add_segments(const dl_phdr_info& module, alloc::MetaVector<AddressRange>& writable,
-                  alloc::MetaVector<AddressRange>& constants) noexcept {
+struct Segments {
+  alloc::MetaVector<AddressRange>& writable;
+  alloc::MetaVector<AddressRange>& constants;
+  alloc::MetaVector<AddressRange>& sealed;  // parts of writable ones
+};
+
+bool add_segments(const dl_phdr_info& module, const Segments& to) noexcept {
   constexpr std::uintptr_t kMask = alloc::kOsPageBytes - 1;
   for (const ElfW(Phdr)* header = module.dlpi_phdr; header != module.dlpi_phdr + module.dlpi_phnum; ++header) {
-    if (header->p_type != PT_LOAD) continue;
     const std::uintptr_t begin = module.dlpi_addr + header->p_vaddr;
-    auto& segments = (header->p_flags & PF_W) != 0 ? writable : constants;
-    if (!segments.push_back({begin & ~kMask, (begin + header->p_memsz + kMask) & ~kMask})) return false;
+    const std::uintptr_t end = begin + header->p_memsz;
+    bool fits = true;
+    if (header->p_type == PT_LOAD) {
+      auto& segments = (header->p_flags & PF_W) != 0 ? to.writable : to.constants;
+      fits = segments.push_back({begin & ~kMask, (end + kMask) & ~kMask});
+    } else if (header->p_type == PT_GNU_RELRO) {
+      fits = to.sealed.push_back({begin & ~kMask, end & ~kMask});  // whole pages, as the loader seals them
+    }
+    if (!fits) return false;
   }
   return true;
 }
@@ -66,19 +77,21 @@ Incomplete RootCollector::prepare(bool is_alone) noexcept {
           collector->modules_known_ = count;
           collector->modules_.clear();
           collector->constants_.clear();
+          collector->sealed_.clear();
           collector->loaded_.clear();
           collector->whole_.clear();
           is_first = false;
         }
         Module loaded{};
         are_known = are_known && look_up(any_address_in(*module), loaded);
-        const bool fits =
-            collector->loaded_.push_back(loaded) && add_segments(*module, collector->modules_, collector->constants_);
+        const bool fits = collector->loaded_.push_back(loaded) &&
+                          add_segments(*module, {collector->modules_, collector->constants_, collector->sealed_});
         return fits ? kListed : kNoRoom;
       },
       &target);
   if (outcome == kAsBefore) return Incomplete::kNo;
   sort_and_merge(modules_);
+  sort_and_merge(sealed_);
   if (!target.are_known) loaded_.clear();
   if (outcome == kListed) return Incomplete::kNo;
   modules_known_ = {};

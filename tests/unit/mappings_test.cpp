@@ -100,6 +100,7 @@ TEST_CASE("questions are answered as the text tells it, but for what need not be
   REQUIRE(in_dev >= 0);
   REQUIRE(ftruncate(in_dev, 64 * 4096) == 0);
   bool left_any_out = false;
+  bool left_any_sealed_out = false;
   scan::MappingTable answers;
   scan::MappingTable text(scan::MappingTable::Way::kText);
   std::vector<void*> mapped;
@@ -119,21 +120,31 @@ TEST_CASE("questions are answered as the text tells it, but for what need not be
       mapped.erase(mapped.begin());
     }
     std::vector<scan::AddressRange> without;
+    std::vector<scan::AddressRange> sealed;  // some of one mapping, some of several, some with room between them
     for (const Mapping& m : text) {
-      if (random.below(3) == 0) without.push_back(m.range);
+      if (random.below(3) == 0) {
+        without.push_back(m.range);
+      } else if (random.below(3) == 0 && m.range.end < ~std::uintptr_t{0} >> 1) {
+        const scan::AddressRange range{m.range.begin, m.range.end + random.below(3) * 4096};
+        const bool touches = !sealed.empty() && sealed.back().end >= range.begin;
+        touches ? static_cast<void>(sealed.back().end = range.end) : sealed.push_back(range);
+      }
     }
-    REQUIRE(answers.read(without));
+    REQUIRE(answers.read(without, sealed));
     REQUIRE(text.read({}));  // the last one: it must not map anything that the other has not seen
     const Mapping* answer = answers.begin();
     for (const Mapping& told : text) {
       CAPTURE(told.range.begin);
       if (answer == answers.end() || answer->range.begin != told.range.begin) {
         const bool vsyscall = told.range.begin >= ~std::uintptr_t{0} >> 1;  // of no process, and not a root
-        const bool left_out = std::any_of(without.begin(), without.end(), [&](const scan::AddressRange& range) {
+        const auto holds = [&](const scan::AddressRange& range) {
           return range.begin <= told.range.begin && told.range.end <= range.end;
-        });
-        CHECK((left_out || (vsyscall && told.special)));
+        };
+        const bool left_out = std::any_of(without.begin(), without.end(), holds);
+        const bool is_sealed = !told.writable && std::any_of(sealed.begin(), sealed.end(), holds);
+        CHECK((left_out || is_sealed || (vsyscall && told.special)));
         left_any_out = left_any_out || left_out;
+        left_any_sealed_out = left_any_sealed_out || (is_sealed && !left_out);
         continue;
       }
       CHECK(answer->range.end == told.range.end);
@@ -148,6 +159,7 @@ TEST_CASE("questions are answered as the text tells it, but for what need not be
     CHECK(answer == answers.end());
   }
   for (void* const memory : mapped) munmap(memory, 64 * 4096);
+  CHECK(left_any_sealed_out == left_any_out);
   if (!left_any_out)
     MESSAGE("this kernel answers no questions about mappings (Linux 6.11 does): the text was tested only");
   close(in_dev);
