@@ -25,9 +25,9 @@
 // that nothing is there.
 //
 // While the modules stand where they were listed, what the program only reads of them is not asked about (of data that
-// the loader has made read-only, unless somebody has made it writable), and short
-// parts of their data that were touched as a whole are taken to be so still. (Should the program have given such a page
-// back, it is read as what its file holds, or as zeros.)
+// the loader has made read-only, unless somebody has made it writable), and short parts of their data that were touched
+// as a whole are taken to be so still. (Should the program have given such a page back, it is read as what its file
+// holds, or as zeros.)
 //
 // Two steps: prepare() while the program runs, for what may take the dynamic loader's lock; collect_world_stopped() for
 // the rest, which allocates only tool memory.
