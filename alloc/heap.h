@@ -209,7 +209,7 @@ class Heap {
   template <typename Visit>
   void for_each_page_locked(Visit&& visit) const {
     for (std::size_t i = 0; i < page_end_locked();) {
-      Page* const page = map_.at(i);
+      Page* const page = map_.entry(i).page();
       i += page == nullptr ? 1 : page->page_count;
       if (page != nullptr) visit(*page);
     }

@@ -66,8 +66,8 @@ class PageMap {
   // The Page that holds `address`, or null. Any value may be asked for.
   [[nodiscard]] Page* find(std::uintptr_t address) const noexcept { return Reader(*this).find(address).page(); }
 
-  [[nodiscard]] Page* at(std::size_t page_index) const noexcept { return load(entries_ + page_index).page(); }
-  [[nodiscard]] PageEntry entry(std::size_t page_index) const noexcept { return load(entries_ + page_index); }
+  // Of the page with that number, which is below page_limit().
+  [[nodiscard]] PageEntry entry(std::size_t number) const noexcept { return load(entries_ + number); }
 
   // The same for the quick way of freeing; null for all once close_quick_way() was called. Whether another thread sees
   // that a moment earlier or later makes no difference to what it may do.
