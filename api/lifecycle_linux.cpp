@@ -23,7 +23,7 @@
 #include "api/guard.h"
 #include "api/last_report.h"
 #include "api/process.h"
-#include "scan/world.h"
+#include "scan/stop_signal.h"
 
 using namespace arenascan;
 
@@ -73,7 +73,7 @@ void after_fork_in_child() noexcept {
 
 [[gnu::constructor(101)]] void begin() noexcept {
   api::process().id = alloc::os_process_id();
-  scan::World::learn_processors();
+  scan::StopSignal::learn_processors();
   api::face::begin();
   pthread_atfork(before_fork, after_fork, after_fork_in_child);
   api::control::begin_service();

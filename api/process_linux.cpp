@@ -173,11 +173,12 @@ scan::ScanSettings scan_settings() noexcept {
   settings.mark.roots = {options.use_globals, options.use_stacks,   options.use_registers,
                          options.use_tls,     options.use_mappings, options.use_root_regions};
   settings.mark.forms = {options.use_unaligned, options.use_past_end, options.tag_bits};
-  settings.mark.stop = {static_cast<int>(options.stop_signal), std::uint64_t{options.stop_timeout_ms} * 1'000'000};
   settings.mark.inherited_before = process().inherited_before;
   settings.mark.concurrent = options.concurrent;
   settings.mark.lanes = options.markers;
   settings.mark.pause_ns = std::uint64_t{options.pause_budget_us} * 1'000;
+  settings.mark.stop = {static_cast<int>(options.stop_signal), std::uint64_t{options.stop_timeout_ms} * 1'000'000,
+                        settings.mark.pause_ns / 2};
   settings.second_look_ns = std::uint64_t{options.second_look_ms} * 1'000'000;
   settings.list_objects = options.report_objects;
   return settings;

@@ -2,8 +2,8 @@
 //
 // pthread_create, thrd_create: a thread tells its stack to the registry before it runs the program's function.
 //
-// pthread_sigmask, sigprocmask: who blocks all signals still lets the one through that stops threads (world.h); who
-// blocks just some of them is left alone. Straight to the kernel, since handlers call these.
+// pthread_sigmask, sigprocmask: who blocks all signals still lets the one through that stops threads (stop_signal.h);
+// who blocks just some of them is left alone. Straight to the kernel, since handlers call these.
 //
 // dlopen: without RTLD_DEEPBIND, which would tie a library to the C library's free, and the objects it is given to
 // ours. The dynamic loader finds libraries on behalf of its caller and must see who that is, so the call is passed on
@@ -24,6 +24,7 @@
 #include "alloc/options.h"
 #include "alloc/unwind.h"
 #include "api/allocate.h"
+#include "scan/stop_signal.h"
 
 using namespace arenascan;
 
@@ -152,7 +153,7 @@ int change_signal_mask(int how, const sigset_t* wanted, sigset_t* old) noexcept 
     set &= ~kOfTheCLibrary;
     const KernelSet all_real_time = ~KernelSet{0} << (SIGRTMIN - 1);
     if (how != SIG_UNBLOCK && (set & all_real_time) == all_real_time) {
-      set &= ~signal_bit(scan::World::intended_signal(static_cast<int>(alloc::options().stop_signal)));
+      set &= ~signal_bit(scan::StopSignal::intended_number(static_cast<int>(alloc::options().stop_signal)));
     }
   }
   const int saved_errno = errno;

@@ -9,10 +9,10 @@ namespace arenascan::scan {
 namespace {
 
 // The scanner writes g_errand before kOffered (release); the handler that makes kTaken of that (acquire) reads it, and
-// publishes what it did with kDone (release); the scanner reads that (acquire), and makes kNone of it, or of an offer
-// that nobody has taken.
-enum : std::uint32_t { kNone, kOffered, kTaken, kDone };
-constinit std::atomic<std::uint32_t> g_state{kNone};
+// publishes what it did with kDone (release); the scanner reads that (acquire), and makes kDone of an offer that nobody
+// has taken.
+enum : std::uint32_t { kDone, kOffered, kTaken };
+constinit std::atomic<std::uint32_t> g_state{kDone};
 Errand g_errand{};
 
 }  // namespace
@@ -22,15 +22,20 @@ void offer_errand(const Errand& errand) noexcept {
   g_state.store(kOffered, std::memory_order_release);
 }
 
-bool take_back_errand() noexcept {
+ErrandIs take_back_errand(std::uint64_t patience_ns) noexcept {
   std::uint32_t state = kOffered;
-  if (g_state.compare_exchange_strong(state, kNone, std::memory_order_acquire)) return true;
-  for (unsigned spins = 1; g_state.load(std::memory_order_acquire) != kDone; ++spins) {
-    if (spins % 1024 == 0) alloc::os_yield();
+  if (g_state.compare_exchange_strong(state, kDone, std::memory_order_acquire)) return ErrandIs::kUntaken;
+  const std::uint64_t began = alloc::os_monotonic_ns();
+  while (g_state.load(std::memory_order_acquire) == kTaken) {
+    if (alloc::os_monotonic_ns() - began >= patience_ns) return ErrandIs::kLeft;
     __builtin_ia32_pause();
   }
-  g_state.store(kNone, std::memory_order_relaxed);
-  return false;
+  return ErrandIs::kDone;
+}
+
+void await_errand() noexcept {
+  constexpr std::uint64_t kRestNs = 100'000;
+  while (g_state.load(std::memory_order_acquire) == kTaken) alloc::os_sleep_ns(kRestNs);
 }
 
 void do_offered_errand() noexcept {

@@ -20,7 +20,7 @@
 // A program may leave by longjmp, out of a handler of its own. The frame that is remembered then is no longer there, so
 // a call counts as ours only when it is made from just below.
 //
-// Threads: each for itself. note_stop() in the handler of the stop signal. Called by: world; api/.
+// Threads: each for itself. note_stop() in the handler of the stop signal. Called by: stop_signal; api/.
 #pragma once
 
 #include <cstdint>

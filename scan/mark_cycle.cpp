@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "alloc/os.h"
+#include "scan/errand.h"
 
 namespace arenascan::scan {
 
@@ -27,9 +28,6 @@ constexpr unsigned kBudgetsDoubled = 3;
 // woken.
 constexpr unsigned kSlowedShare = 4;
 constexpr std::uint64_t kLongestWakeNs = 400'000;
-
-// What of a pause's budget is left for letting the threads go on.
-constexpr std::uint64_t kGoingOnNs = 30'000;
 
 // A mean in which the last one counts as a quarter.
 std::uint64_t mean_of(std::uint64_t before, std::uint64_t last) noexcept {
@@ -183,8 +181,8 @@ Incomplete MarkCycle::begin_concurrent(const Job& job) noexcept {
       marker_.set_closed(roots_.closed_heap());
       mark_roots(job);
     }
+    first_pause_ns_ = os_monotonic_ns() - pauses_.began_ns();
   }
-  first_pause_ns_ = job.verdict.longest_pause_ns;
   return problem;
 }
 
@@ -197,6 +195,7 @@ Incomplete MarkCycle::finish(const Job& job, OrphanList& white) noexcept {
     keep_white(white, marker_.epoch());
     Attempt attempt = Attempt::kFinished;
     problem = try_to_finish(job, pause_ns, white, attempt);
+    await_errand();  // of a thread that had no processor for it
     if (problem != Incomplete::kNo || attempt == Attempt::kFinished) break;
     problem = rereader_.drain(job.pace, Phase::kReread);
     if (problem != Incomplete::kNo) break;
@@ -235,8 +234,15 @@ Incomplete MarkCycle::reread_slowly(const Job& job, std::uint64_t pause_ns) noex
 
     const Pause pause(pauses_, job.settings.stop, job.verdict, [] { return true; });
     if (!pause.is_stopped()) return pause.problem();
-    if (read_until(os_monotonic_ns() + pause_ns - run_ns)) return Incomplete::kNo;
+    if (read_until(slowed_until_ns(pause_ns))) return Incomplete::kNo;
   }
+}
+
+// Until when the program stands still, from now on, where it is slowed down: its share of a budget, of which stopping
+// it may have taken more than there is for that.
+std::uint64_t MarkCycle::slowed_until_ns(std::uint64_t pause_ns) const noexcept {
+  return std::min(os_monotonic_ns() + pause_ns - pause_ns / kSlowedShare,
+                  pauses_.began_ns() + pauses_.until_resume_ns(pause_ns));
 }
 
 // Beside the program, until little is written between two readings.
@@ -250,8 +256,7 @@ Incomplete MarkCycle::settle(const Job& job) noexcept {
 // it is used for listing what was written, and for protecting it, which takes a sixth of the time while no thread runs.
 Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white,
                                     Attempt& attempt) noexcept {
-  std::uint64_t limit_ns = std::max(pause_ns, first_pause_ns_ + pause_ns / 2);
-  limit_ns -= std::min(limit_ns, kGoingOnNs);
+  const std::uint64_t limit_ns = pauses_.until_resume_ns(std::max(pause_ns, first_pause_ns_ + pause_ns / 2));
   const std::uint64_t before_ns = std::max(first_pause_ns_, until_listed_ns_);
   const bool may_do = pause_ns == 0 || rereader_.expects_little() || before_ns + rereader_.expected_ns() <= limit_ns;
   Incomplete problem = Incomplete::kNo;
@@ -273,7 +278,7 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
     }
   } else {
     attempt = Attempt::kListed;
-    problem = rereader_.list_and_protect_locked(os_monotonic_ns() + pause_ns - pause_ns / kSlowedShare);
+    problem = rereader_.list_and_protect_locked(slowed_until_ns(pause_ns));
   }
   return problem;
 }

@@ -70,8 +70,8 @@ class WrittenParts {
   // Asks for one part after the other until none is left that nobody has asked for. Any thread, stopped by a signal for
   // instance: nothing but system calls.
   void ask() noexcept;
-  // Calls visit for each run, in order of addresses, when nobody asks any more, and all parts were asked for. False:
-  // not all of the range is watched.
+  // Calls visit for each run, in order of addresses. What has not been answered yet is asked for by the calling thread.
+  // False: not all of the range is watched.
   [[nodiscard]] bool for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept;
 
  private:
@@ -82,8 +82,7 @@ class WrittenParts {
   alloc::MetaVector<std::uint64_t> room_;  // in the tool's memory: these are addresses of the heap
   int file_ = -1;
   std::uint32_t count_ = 0;
-  // Which part is asked for next. Writers: all that ask. Relaxed: it says whose a part is, and nothing of the answer,
-  // which for_each_run() sees because the caller knows that nobody asks any more.
+  // Which part is asked for next. Writers: all that ask. Relaxed: it says whose a part is, and nothing of the answer.
   std::atomic<std::uint32_t> next_{0};
 };
 

@@ -161,10 +161,12 @@ bool Pagemap::protect(AddressRange range) const noexcept {
   return ask(file_, question, range, [](std::span<const ScanRegion>) {});
 }
 
-// `count`: of regions that were told; negative: the kernel did not take the question.
+// `count`: of regions that were told; negative: the kernel did not take the question, or has not answered yet. Written
+// by who asks, release, after the rest; read by for_each_run(), acquire.
 struct WrittenParts::Part {
+  AddressRange range;
   ScanArgument question;
-  std::int64_t count;
+  std::atomic<std::int64_t> count;
   std::array<ScanRegion, 128> regions;
 };
 
@@ -184,11 +186,12 @@ void WrittenParts::cut(const Pagemap& pagemap, AddressRange range) noexcept {
     const bool is_last = count_ + 1 == kMostParts || left <= kLeastBytes;
     const std::uintptr_t bytes = is_last ? left : std::max((left / 4) & ~(kLeastBytes - 1), kLeastBytes);
     Part& part = parts()[count_++];
-    part.count = -1;
+    part.range = {at, at + bytes};
+    part.count.store(-1, std::memory_order_relaxed);
     part.question = written_question();
     part.question.size = sizeof(part.question);
-    part.question.begin = at;
-    part.question.end = at + bytes;
+    part.question.begin = part.range.begin;
+    part.question.end = part.range.end;
     part.question.regions = reinterpret_cast<std::uint64_t>(part.regions.data());
     part.question.region_count = part.regions.size();
     at += bytes;
@@ -200,21 +203,22 @@ void WrittenParts::ask() noexcept {
   const alloc::ErrnoKeeper keeper;
   for (std::uint32_t i = 0; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) {
     Part& part = parts()[i];
-    part.count = ioctl(file_, kScan, &part.question);
+    part.count.store(ioctl(file_, kScan, &part.question), std::memory_order_release);
   }
 }
 
-// What was too much for one answer, or was interrupted, is asked for here.
+// What was too much for one answer, was interrupted, or is still on its way, is asked for here.
 bool WrittenParts::for_each_run(Pagemap::RunVisit visit, void* argument) const noexcept {
   const alloc::ErrnoKeeper keeper;
   for (std::uint32_t i = 0; i < count_; ++i) {
     const Part& part = parts()[i];
-    for (std::int64_t r = 0; r < part.count; ++r) {
+    const std::int64_t count = part.count.load(std::memory_order_acquire);
+    for (std::int64_t r = 0; r < count; ++r) {
       const ScanRegion& region = part.regions[static_cast<std::size_t>(r)];
       visit({region.begin, region.end}, argument);
     }
-    const std::uint64_t told = part.count < 0 ? part.question.begin : part.question.walk_end;
-    if (!ask_for_runs(file_, written_question(), {told, part.question.end}, visit, argument)) return false;
+    const std::uint64_t told = count < 0 ? part.range.begin : part.question.walk_end;
+    if (!ask_for_runs(file_, written_question(), {told, part.range.end}, visit, argument)) return false;
   }
   return true;
 }

@@ -16,16 +16,22 @@ constexpr std::uint64_t kPassNs = 500'000;
 constexpr std::uint64_t kLongestPassNs = 64'000'000;
 constexpr std::uint64_t kPatienceNs = 20'000'000;
 
+// How many stops are called off before threads are waited for twice as long.
+constexpr unsigned kStopsOfOnePatience = 4;
+constexpr unsigned kMostDoubled = 10;
+
 }  // namespace
 
 void Pause::begin(const StopSettings& settings, World::Meanwhile meanwhile, bool (*before)(void*),
                   void* argument) noexcept {
   const std::uint64_t deadline = os_monotonic_ns() + settings.timeout_ns;
-  for (;;) {
+  for (unsigned attempts = 0;; ++attempts) {
     pauses_.lock();
     if (!before(argument)) return;
     const std::uint64_t now = os_monotonic_ns();
-    problem_ = pauses_.stop({settings.signal, deadline - std::min(deadline, now)}, meanwhile, verdict_);
+    const unsigned doubled = attempts / kStopsOfOnePatience;
+    const std::uint64_t patience_ns = doubled <= kMostDoubled ? settings.patience_ns << doubled : 0;
+    problem_ = pauses_.stop({settings.signal, deadline - std::min(deadline, now), patience_ns}, meanwhile, verdict_);
     is_stopped_ = problem_ == Incomplete::kNo;
     if (problem_ != Incomplete::kThreadNotStopped || os_monotonic_ns() >= deadline) return;
     pauses_.unlock();
@@ -77,7 +83,11 @@ Incomplete Pauses::stop(StopSettings settings, World::Meanwhile meanwhile, Verdi
 
 void Pauses::resume(Verdict& verdict) noexcept {
   if (surroundings_ == nullptr) return;
-  if (!is_alone_) world_.resume();
+  if (!is_alone_) {
+    const std::uint64_t began = os_monotonic_ns();
+    world_.resume();
+    going_on_ns_ = std::max(kLeastGoingOnNs, (3 * going_on_ns_ + os_monotonic_ns() - began) / 4);
+  }
   note(verdict);
 }
 

@@ -15,6 +15,7 @@
 // Threads: the scanner's. Called by: mark_cycle.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -47,9 +48,15 @@ class Pauses {
 
   // When the pause began that lasts: when the first thread was about to be stopped.
   [[nodiscard]] std::uint64_t began_ns() const noexcept { return began_ns_; }
+  // How much of a pause that may last so long there is until the threads have to be let go on.
+  [[nodiscard]] std::uint64_t until_resume_ns(std::uint64_t budget_ns) const noexcept {
+    return budget_ns - std::min(budget_ns, going_on_ns_);
+  }
 
  private:
   friend class Pause;
+  static constexpr std::uint64_t kLeastGoingOnNs = 30'000;
+
   // Not lockable by others, for it is no use without what follows.
   void lock() noexcept;
   void unlock() noexcept;
@@ -67,6 +74,7 @@ class Pauses {
   bool is_heap_locked_ = false;
   std::uint64_t pass_ns_ = 0;  // that let_pass() lasts the next time
   std::uint64_t began_ns_ = 0;
+  std::uint64_t going_on_ns_ = kLeastGoingOnNs;  // what letting threads go on takes, on average, and a little more
 };
 
 class Pause {

@@ -34,6 +34,9 @@ constexpr std::size_t kRunsPerQuestion = 4;
 constexpr std::size_t kFar = 8;
 constexpr std::size_t kNear = 4;
 
+// To ask for a part of what was written takes as long, at most, where that was not hindered.
+constexpr std::uint64_t kErrandPatienceNs = 50'000;
+
 }  // namespace
 
 Incomplete Rereader::drain(Pace& pace, Phase phase) noexcept {
@@ -126,13 +129,17 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
 Incomplete Rereader::list_and_protect_locked(std::uint64_t deadline_ns) noexcept {
   const AddressRange all = in_use_locked();
   begin_list();
+  std::uint64_t now_ns = alloc::os_monotonic_ns();
+  std::uint64_t longest_ns = 0;  // that a part has taken: there may be time for one more
   do {
     if (listed_to_ < all.begin || listed_to_ >= all.end) listed_to_ = all.begin;
     const AddressRange part{listed_to_, std::min(all.end, listed_to_ + kListedAtOnce)};
     if (const Incomplete problem = list(part, Protect::kAgain); problem != Incomplete::kNo) return problem;
     listed_to_ = part.end;
     listed_bytes_ += part.end - part.begin;
-  } while (listed_bytes_ < all.end - all.begin && alloc::os_monotonic_ns() < deadline_ns);
+    const std::uint64_t began_ns = std::exchange(now_ns, alloc::os_monotonic_ns());
+    longest_ns = std::max(longest_ns, now_ns - began_ns);
+  } while (listed_bytes_ < all.end - all.begin && now_ns + longest_ns < deadline_ns);
   unlisted_pages_ -= std::min(unlisted_pages_, pages_);
   if (listed_bytes_ >= all.end - all.begin) {
     listed_bytes_ = 0;
@@ -149,7 +156,8 @@ void Rereader::begin_list_locked() noexcept {
 
 Incomplete Rereader::end_list() noexcept {
   parts_.ask();
-  static_cast<void>(take_back_errand());  // nothing is left of it, but for the part that the other one is at
+  // Nothing is left of it, but for the part that the other one is at: without a processor it could be at it for long.
+  static_cast<void>(take_back_errand(kErrandPatienceNs));
   if (!parts_.for_each_run(add_run, this)) return Incomplete::kWatchLost;
   set_expected(pages_);
   return fits_ ? Incomplete::kNo : Incomplete::kNoMemory;

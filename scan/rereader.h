@@ -56,7 +56,8 @@ class Rereader {
   void note_run(std::uint64_t ns) noexcept { new_pages_ += ns / kNsPerPage; }
 
   // The same for all of the heap, without protection, and in two steps: a stopped thread that spins begins with it, and
-  // the second step joins in.
+  // the second step joins in, and does not wait for what that one, without a processor, leaves undone. To be followed
+  // by await_errand() (errand.h) when the world goes on.
   void begin_list_locked() noexcept;
   Incomplete end_list() noexcept;
 

@@ -12,20 +12,15 @@
 //     ... mark ...
 //     raise the generation, wake all            --> return: registers restored by the kernel
 //
+// What the handler may do, and what becomes of one that comes late: stop_signal.h.
+//
 // Invariants
-//   1. Slots are never unmapped, and a signal carries the generation it was sent for: one that arrives late, after the
-//      scanner gave up, finds another generation and returns at once.
-//   2. The handler uses nothing but its slot, futexes, the clock and the number of its processor, and an errand that it
-//      takes (errand.h); it keeps errno.
-//   3. Nothing between stop() and resume() allocates from any tracked heap or takes a lock that was not held before.
-//   4. A thread that ended meanwhile is not waited for; one that does not answer within the time limit makes stop()
-//      fail, all others are let go, and the scan is incomplete.
+//   1. Nothing between stop() and resume() allocates from any tracked heap or takes a lock that was not held before.
+//   2. A thread that ended meanwhile is not waited for; one that does not answer within the time limit makes stop()
+//      fail, and all others are let go. So does, sooner, one that could answer and has no processor: threads that stand
+//      would wait for what another process, or another machine on the same host, does with it (pauses.h tries again).
 //
-// The handler is installed by the first stop(), not before. When the program has since put its own in its place, stop()
-// says so and fails.
-//
-// Threads: one stop at a time; the scanner's lock sees to it. Called by: scanner; intended_signal() and
-// learn_processors() by api/.
+// Threads: one stop at a time; the scanner's lock sees to it. Called by: pauses.
 #pragma once
 
 #include <cstddef>
@@ -41,6 +36,9 @@ namespace arenascan::scan {
 struct StopSettings {
   int signal = 0;  // 0: the default
   std::uint64_t timeout_ns = 0;
+  // How long the threads that stand already wait for the next one that could answer: it has no processor. Then stop()
+  // fails, too. 0: as long as the time limit.
+  std::uint64_t patience_ns = 0;
   // Called now and then while a thread is waited for, with the others stopped. It may wait for something else that the
   // scanner holds: a thread in vfork, for instance, until its child has done with the allocator. False: give up.
   bool (*let_pass)(void* argument) = nullptr;
@@ -74,14 +72,6 @@ class World {
 
   // Where it keeps what threads have told: stack pointers, which may be addresses in the heap.
   static AddressRange memory() noexcept;
-
-  // Remembers how many processors the process may use: to be called when it begins, before any thread is kept to some
-  // of them.
-  static void learn_processors() noexcept;
-
-  // The signal that the first stop has taken, or the one that it will try first when `wanted` is in the settings. Any
-  // thread, handlers too.
-  static int intended_signal(int wanted) noexcept;
 
  private:
   const StoppedThread* threads_ = nullptr;

@@ -19,7 +19,9 @@
 
 #include "alloc/os.h"
 #include "scan/errand.h"
+#include "scan/stop_signal.h"
 #include "scan/world.h"
+#include "tests/holder.h"
 
 using namespace arenascan;
 
@@ -106,9 +108,9 @@ int done_errands(int rounds, bool until_done) {
     int count = 0;  // not atomic: what the errand did is seen by who takes it back
     scan::offer_errand({[](void* argument) { ++*static_cast<int*>(argument); }, &count});
     for (int i = 0; i < 2'000; ++i) asm volatile("pause");
-    const bool taken_back = scan::take_back_errand();
-    CHECK(count == (taken_back ? 0 : 1));
-    if (sleeps) CHECK(taken_back);
+    const scan::ErrandIs outcome = scan::take_back_errand(UINT64_MAX);
+    CHECK(count == (outcome == scan::ErrandIs::kUntaken ? 0 : 1));
+    if (sleeps) CHECK(outcome == scan::ErrandIs::kUntaken);
     done += count;
     world.resume();
   }
@@ -139,6 +141,40 @@ TEST_CASE("an errand is done once by a stopped thread that spins, or not at all"
   thread.join();
 }
 
+TEST_CASE("an errand that somebody is long about is left to him, and done when it is awaited") {
+  struct Work {
+    std::atomic<bool> may_end{false};
+    bool done = false;  // not atomic: seen by who awaits it
+  };
+  Busy busy;
+  std::thread thread(spin, std::ref(busy));
+  const bool can_spin = alloc::os_processor_count() >= 2 && alloc::os_thread_count() == 2;
+  if (!can_spin) MESSAGE("NOT TESTED: no thread spins on a single processor, or beside more threads");
+  scan::World world;
+  bool was_left = !can_spin;
+  for (int round = 0; round < 100 && !was_left; ++round) {
+    Work work;
+    REQUIRE(world.stop(kSettings).problem == scan::Incomplete::kNo);
+    scan::offer_errand({[](void* argument) {
+                          auto& given = *static_cast<Work*>(argument);
+                          while (!given.may_end) continue;
+                          given.done = true;
+                        },
+                        &work});
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    const scan::ErrandIs outcome = scan::take_back_errand(100'000);
+    CHECK(outcome != scan::ErrandIs::kDone);
+    was_left = outcome == scan::ErrandIs::kLeft;
+    world.resume();
+    work.may_end = true;
+    scan::await_errand();
+    CHECK(work.done == was_left);
+  }
+  CHECK(was_left);
+  busy.done = true;
+  thread.join();
+}
+
 TEST_CASE("threads that are kept to processors spin on another than the scanner's, and sleep on the same") {
   cpu_set_t all;
   REQUIRE(sched_getaffinity(0, sizeof(all), &all) == 0);
@@ -147,7 +183,7 @@ TEST_CASE("threads that are kept to processors spin on another than the scanner'
   if (CPU_COUNT(&all) < 2 || alloc::os_thread_count() != 2) {
     MESSAGE("NOT TESTED: takes two processors, and no other thread");
   } else {
-    scan::World::learn_processors();
+    scan::StopSignal::learn_processors();
     keep_to(pthread_self(), nth_processor(all, 0));
     keep_to(thread.native_handle(), nth_processor(all, 1));
     CHECK(done_errands(20, true) > 0);
@@ -195,6 +231,41 @@ TEST_CASE("a thread that masks all signals is traced, or else named, and everyth
   masked.join();
   CHECK(world.stop(kSettings).problem == scan::Incomplete::kNo);
   world.resume();
+}
+
+TEST_CASE("a stop is called off when a thread could answer and does not, and all others go on") {
+  std::atomic<int> id{0};
+  Busy held;
+  Busy busy;
+  std::thread late([&] {
+    id = static_cast<int>(syscall(SYS_gettid));
+    spin(held);
+  });
+  std::thread other(spin, std::ref(busy));
+  while (id == 0) std::this_thread::yield();
+  scan::World world;
+  {
+    const test::Holder holder(id);
+    if (holder.holds()) {
+      constexpr std::uint64_t kLong = 5'000'000'000;
+      const std::uint64_t began = alloc::os_monotonic_ns();
+      for (int round = 0; round < 5; ++round) {
+        const scan::World::Outcome outcome = world.stop({0, kLong, 1'000'000});
+        REQUIRE(outcome.problem == scan::Incomplete::kThreadNotStopped);
+        CHECK(outcome.thread == id);
+        const std::uint64_t steps = busy.steps;
+        while (busy.steps == steps) std::this_thread::yield();
+      }
+      CHECK(alloc::os_monotonic_ns() - began < kLong);
+    } else {
+      MESSAGE("NOT TESTED: takes a process that may trace its parent");
+    }
+  }
+  CHECK(world.stop(kSettings).problem == scan::Incomplete::kNo);
+  world.resume();
+  held.done = busy.done = true;
+  late.join();
+  other.join();
 }
 
 TEST_CASE("a program that takes the signal over is noticed") {

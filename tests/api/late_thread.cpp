@@ -1,0 +1,40 @@
+// A thread that could answer the stop of a scan, but gets no processor for a while, delays the scan, and neither makes
+// it incomplete nor holds the others: stops are called off and tried again.
+#include <arenascan/arena.h>
+#include <sys/syscall.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/check.h"
+#include "tests/holder.h"
+
+using namespace arenascan;
+
+int main() {
+  std::atomic<pid_t> id{0};
+  std::atomic<bool> done{false};
+  std::thread late([&] {
+    id = static_cast<pid_t>(syscall(SYS_gettid));
+    while (!done) continue;
+  });
+  while (id == 0) std::this_thread::yield();
+  arena_scan_result result{};
+  result.size = sizeof(result);
+  CHECK(arena_scan_ex(nullptr, &result) == 0);
+  const std::uint64_t usual = result.pauses;
+  {
+    const test::Holder holder(id, 30);
+    if (holder.holds()) {
+      CHECK(arena_scan_ex(nullptr, &result) == 0);
+      CHECK(result.incomplete == ARENA_COMPLETE);
+      CHECK(result.leaked.objects == 0);
+      CHECK(result.pauses > usual);  // those that were called off are counted
+    } else {
+      std::fprintf(stderr, "NOT TESTED: takes a process that may trace its parent\n");
+    }
+  }
+  done = true;
+  late.join();
+  return test::finish();
+}
