@@ -13,10 +13,11 @@ collectors=(arenascan shared lsan bdwgc valgrind)
 rounds=5 pause_scans=200 pause_objects=2600000 loops_arguments=
 shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'hash 20000000' 'tree 2600000' 'tiny 2600000' 'vectors 2600000' 'lists 2600000'
   'buffers 2600000' 'large 2600000')
+sizes=(100000 2600000 20000000)
 case ${2:-full} in
   full) ;;
-  quick) rounds=3 pause_scans=20 shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'tree 2600000' 'lists 2600000') ;;
-  smoke) rounds=1 pause_scans=3 pause_objects=40000 loops_arguments=--smoke shapes=('hash 1000') output=$build/bench/scan_smoke collectors=(arenascan shared lsan) ;;
+  quick) rounds=3 pause_scans=20 sizes=(100000 2600000) shapes=('hash 1000' 'hash 100000' 'hash 2600000' 'tree 2600000' 'lists 2600000') ;;
+  smoke) rounds=1 pause_scans=3 pause_objects=40000 loops_arguments=--smoke sizes=(1000) shapes=('hash 1000') output=$build/bench/scan_smoke collectors=(arenascan shared lsan) ;;
   *) echo "usage: run_scan.sh BUILD_DIR [quick|smoke]" >&2; exit 2 ;;
 esac
 mkdir -p "$build/bench/collectors"
@@ -97,6 +98,19 @@ medians | awk -v peers="${collectors[*]}" -v base=arenascan -v measure=ms \
 echo
 # shellcheck disable=SC2086
 "$build/bench/bench_loops" $loops_arguments || echo "run_scan.sh: loops failed" >>"$output.failed"
+
+echo
+echo "nanoseconds an object: a check with one marker; as much memory read and written without a heap"
+for size in "${sizes[@]}"; do
+  checks=() alone=()
+  for ((round = 0; round < rounds; ++round)); do
+    checks+=("$(check arenascan hash "$size")")
+    alone+=("$("$build/bench/bench_memory" "$size")") || echo "run_scan.sh: memory $size failed" >>"$output.failed"
+  done
+  middle() { printf '%s\n' "$@" | sort -g | sed -n "$((rounds / 2 + 1))p"; }
+  awk -v size="$size" -v check="$(middle "${checks[@]}")" -v alone="$(middle "${alone[@]}")" \
+    'BEGIN { printf "hash %-14s %10.1f   %s\n", size, check * 1e6 / size, alone }'
+done
 
 echo
 echo "hash $pause_objects by number of sleeping threads, and by memory outside of the heap; milliseconds, with phases"
