@@ -21,19 +21,17 @@ int main() {
   while (id == 0) std::this_thread::yield();
   arena_scan_result result{};
   result.size = sizeof(result);
-  CHECK(arena_scan_ex(nullptr, &result) == 0);
-  const std::uint64_t usual = result.pauses;
-  {
-    const test::Holder holder(id, 30);
-    if (holder.holds()) {
-      CHECK(arena_scan_ex(nullptr, &result) == 0);
-      CHECK(result.incomplete == ARENA_COMPLETE);
-      CHECK(result.leaked.objects == 0);
-      CHECK(result.pauses > usual);  // those that were called off are counted
-    } else {
-      std::fprintf(stderr, "NOT TESTED: takes a process that may trace its parent\n");
-    }
+  bool can_hold = true;
+  // Where this thread gets no processor either, the other one is let go before the scan: then once more, for longer.
+  for (unsigned round = 1; round <= 20 && can_hold && result.pauses <= 1; ++round) {
+    const test::Holder holder(id, 20 * round);
+    can_hold = holder.holds();
+    CHECK(arena_scan_ex(nullptr, &result) == 0);
+    CHECK(result.incomplete == ARENA_COMPLETE);
+    CHECK(result.leaked.objects == 0);
   }
+  if (!can_hold) std::fprintf(stderr, "NOT TESTED: takes a process that may trace its parent\n");
+  CHECK(result.pauses > 1 || !can_hold);  // those that were called off are counted
   done = true;
   late.join();
   return test::finish();
