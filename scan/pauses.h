@@ -9,6 +9,9 @@
 // of those that stand has it, nor can one take it; should it not come back all the same (one that blocks all signals
 // may have taken it, and have been stopped then), all go on, and the pause begins anew.
 //
+// A thread that could answer, and does not, has no processor. Then the stop is called off, all go on, and it is tried
+// again a little later, with more patience after every few attempts; until the time limit, when the scan is incomplete.
+//
 // Lock order: thread registry -> user roots -> heap; all are held before the first thread is stopped, since one that is
 // stopped may have been about to take them.
 //

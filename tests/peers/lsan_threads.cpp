@@ -23,7 +23,7 @@ std::string_view g_what;
 
 void* free_argument(void* argument) {
   if (g_what != "argument") std::free(argument);
-  return used(std::malloc(234));
+  return used(std::calloc(1, 234));  // what lay there before may point to another one that is lost
 }
 
 [[gnu::noinline]] void join(pthread_t thread) {
@@ -37,7 +37,7 @@ void test_create(Lost wanted) {
   for (int round = 0; round < 5; ++round) {
     std::array<pthread_t, kThreads> threads;
     for (pthread_t& thread : threads) {
-      CHECK(pthread_create(&thread, nullptr, free_argument, used(std::malloc(123))) == 0);
+      CHECK(pthread_create(&thread, nullptr, free_argument, used(std::calloc(1, 123))) == 0);
       if (round == 0) CHECK(arena_scan() <= kThreads);  // those lost so far, while the next ones start
     }
     for (const pthread_t thread : threads) {
