@@ -29,11 +29,6 @@ constexpr unsigned kBudgetsDoubled = 3;
 constexpr unsigned kSlowedShare = 4;
 constexpr std::uint64_t kLongestWakeNs = 400'000;
 
-// A mean in which the last one counts as a quarter.
-std::uint64_t mean_of(std::uint64_t before, std::uint64_t last) noexcept {
-  return before == 0 ? last : (3 * before + last) / 4;
-}
-
 }  // namespace
 
 Incomplete MarkCycle::run(const MarkSettings& settings, Pace& pace, std::uintptr_t stack_pointer,

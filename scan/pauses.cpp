@@ -86,7 +86,7 @@ void Pauses::resume(Verdict& verdict) noexcept {
   if (!is_alone_) {
     const std::uint64_t began = os_monotonic_ns();
     world_.resume();
-    going_on_ns_ = std::max(kLeastGoingOnNs, (3 * going_on_ns_ + os_monotonic_ns() - began) / 4);
+    going_on_ns_ = std::max(kLeastGoingOnNs, mean_of(going_on_ns_, os_monotonic_ns() - began));
   }
   note(verdict);
 }

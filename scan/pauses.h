@@ -31,6 +31,11 @@
 
 namespace arenascan::scan {
 
+// A mean in which the last one counts as a quarter.
+inline std::uint64_t mean_of(std::uint64_t before, std::uint64_t last) noexcept {
+  return before == 0 ? last : (3 * before + last) / 4;
+}
+
 // What surrounds the process's heap.
 struct Surroundings {
   ThreadRegistry* threads = nullptr;
