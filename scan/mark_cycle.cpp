@@ -156,6 +156,7 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   }
   job.verdict.white_ns = os_monotonic_ns() - marked;
   if (problem == Incomplete::kNo) problem = finish(job, white);
+  if (problem == Incomplete::kNo) problem = rereader_.release_busy(watch_, job.pace);
   job.verdict.mark_ns = os_monotonic_ns() - began - job.verdict.white_ns;
   return problem;
 }
@@ -198,7 +199,7 @@ Incomplete MarkCycle::finish(const Job& job, OrphanList& white) noexcept {
       case Attempt::kListed: problem = reread_slowly(job, pause_ns); break;
       case Attempt::kTooLong: problem = rereader_.catch_up_listed(job.pace); break;
       case Attempt::kOutgrown:
-        problem = rereader_.begin(job.pace);
+        problem = rereader_.begin_anew(job.pace);
         if (problem == Incomplete::kNo) problem = settle(job);
         break;
       case Attempt::kStoppedLate:

@@ -6,7 +6,9 @@
 //
 //   concurrent    stop - roots - resume             the first pause
 //                 mark                              beside the program, which moves pointers as it likes
-//                 protect, reread all black         piece by piece; what is written there afterwards is noted
+//                 protect, reread what is black     piece by piece: all, the first time; then what was written since
+//                                                   the last scan had protected it. What is written there afterwards
+//                                                   is noted
 //                 search white objects
 //                 reread what was written, repeat   until little is (rereader.h), or no less
 //                 stop - roots - reread the last written pages - mark - look again at the white ones - resume
@@ -14,12 +16,15 @@
 // The second pause makes the verdict exact. A pointer that the program moved lies, when the world stands, in a root
 // (all are read then), in an object that was born or reached late (read when it is reached), or in a black object: that
 // was read after its page was protected, so either the pointer was there, or the page was written and is read again.
+// (A page that has stayed protected since the last scan holds what it held when this mark read it.)
 // Nothing is lost by marking too much before: what was dropped during the mark is found by the next scan.
 //
 // Why pages are protected only after the first mark: a write to a protected page costs the program up to 20 us, and
 // without protection nothing. The first mark takes longest and needs no protection, since all it found is read again;
 // rereading goes through memory in order and takes a third of the time. (Protecting first and rereading only what was
-// written costs a program that writes all over a large heap most of its speed for the whole mark.)
+// written costs a program that writes all over a large heap most of its speed for the whole mark.) Pages stay protected
+// after the scan, which spares the next one that rereading; but where so much was written that most would be written
+// by then, protection is taken back at once, and the next mark costs nothing there either.
 //
 // The pause is limited. One in which the last pages cannot be reread, by what such pauses took lately, is not begun:
 // the program writes as fast as it is read then, and is slowed down: what was written is listed and protected in a

@@ -44,11 +44,9 @@ class Pagemap {
   // Whether the kernel tells of runs: then a large range that was hardly touched costs no more than a small one.
   [[nodiscard]] bool tells_runs() const noexcept;
 
-  // Protects all pages of `range`, whole ones, which must be watched (write_watch.h). False: not all of it is.
-  [[nodiscard]] bool protect(AddressRange range) const noexcept;
-
-  // Calls visit for each run of pages of `range` that were written since they were protected, and protects them again
-  // before it tells if so asked. False: not all of the range is watched.
+  // Calls visit for each run of pages of `range`, whole ones, that were written since they were protected, or never
+  // have been, those that do not exist yet among them; and protects them before it tells if so asked. False: not all of
+  // the range is watched (write_watch.h).
   [[nodiscard]] bool for_each_written_run(AddressRange range, bool protect_again, RunVisit visit,
                                           void* argument) const noexcept;
 

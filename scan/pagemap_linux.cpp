@@ -44,10 +44,9 @@ constexpr std::uintptr_t kStepBytes = std::uintptr_t{1} << 23;
 template <typename Told>
 bool ask(int file, ScanArgument question, AddressRange range, Told&& told) noexcept {
   std::array<ScanRegion, 256> regions;
-  const bool wants_regions = question.told != 0;
   question.size = sizeof(question);
-  question.regions = wants_regions ? reinterpret_cast<std::uint64_t>(regions.data()) : 0;
-  question.region_count = wants_regions ? regions.size() : 0;
+  question.regions = reinterpret_cast<std::uint64_t>(regions.data());
+  question.region_count = regions.size();
   const bool changes = (question.flags & kProtectMatching) != 0;
   const AddressRange pages = whole_pages(range);
   for (question.begin = pages.begin; question.begin < pages.end; question.begin = question.walk_end) {
@@ -57,7 +56,7 @@ bool ask(int file, ScanArgument question, AddressRange range, Told&& told) noexc
       count = ioctl(file, kScan, &question);
     } while (count < 0 && errno == EINTR);
     if (count < 0 || question.walk_end <= question.begin) return false;
-    if (wants_regions) told(std::span<const ScanRegion>(regions.data(), static_cast<std::size_t>(count)));
+    told(std::span<const ScanRegion>(regions.data(), static_cast<std::size_t>(count)));
   }
   return true;
 }
@@ -151,14 +150,6 @@ bool Pagemap::read_entries(AddressRange range, RunVisit visit, void* argument) c
   }
   tell(run);
   return true;
-}
-
-bool Pagemap::protect(AddressRange range) const noexcept {
-  const alloc::ErrnoKeeper keeper;
-  ScanArgument question{};
-  question.flags = kProtectMatching | kOnlyWatched;
-  question.all_of = kIsWritten;
-  return ask(file_, question, range, [](std::span<const ScanRegion>) {});
 }
 
 // `count`: of regions that were told; negative: the kernel did not take the question, or has not answered yet. Written

@@ -92,7 +92,6 @@ bool QuietPages::is_without_pointers(std::uintptr_t page) noexcept {
 // A page that the program has never touched is zero, and is not read: the kernel would have to make it.
 bool QuietPages::learn_run(AddressRange run, const Pagemap& pagemap) noexcept {
   if (run.begin >= run.end) return true;
-  // Unlike Pagemap::protect(), this protects pages that do not exist yet, too.
   if (!pagemap.for_each_written_run(
           run, true, [](AddressRange, void*) {}, nullptr)) {
     return false;

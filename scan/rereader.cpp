@@ -23,6 +23,9 @@ bool is_hot(std::size_t pages, std::size_t sum, std::size_t pieces) noexcept { r
 
 std::size_t page_count(AddressRange run) noexcept { return (run.end - run.begin) / alloc::kOsPageBytes; }
 
+// A piece is busy when one visit after the first finds more than one page of so many written.
+constexpr std::size_t kBusy = 4;
+
 // Listed at a time: 5 us, or 200 when all of it was written.
 constexpr std::uintptr_t kListedAtOnce = std::uintptr_t{4} << 20;
 
@@ -56,16 +59,15 @@ Incomplete Rereader::drain(Pace& pace, Phase phase) noexcept {
   return marker_.drain_until({is_cancelled, &pieces}) ? Incomplete::kNo : Incomplete::kCancelled;
 }
 
-Incomplete Rereader::begin(Pace& pace) noexcept {
+Incomplete Rereader::begin(Pace& pace) noexcept { return begin(Visit::kFirst, pace); }
+
+Incomplete Rereader::begin_anew(Pace& pace) noexcept { return begin(Visit::kWhole, pace); }
+
+Incomplete Rereader::begin(Visit which, Pace& pace) noexcept {
   if (!parts_.make_room()) return Incomplete::kNoMemory;
-  const AddressRange all = watched();
-  for (std::uintptr_t at = all.begin; at < all.end; at += kPieceBytes) {
-    const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
-    if (!pagemap_.protect(piece)) return Incomplete::kWatchLost;
-    marker_.reread_all(piece);
-    if (!pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
-  }
-  return drain(pace, Phase::kReread);
+  std::size_t pages = 0;
+  const Incomplete problem = visit(which, pace, pages);
+  return problem != Incomplete::kNo ? problem : drain(pace, Phase::kReread);
 }
 
 Incomplete Rereader::catch_up(Pace& pace) noexcept {
@@ -79,12 +81,12 @@ Incomplete Rereader::catch_up_listed(Pace& pace) noexcept {
   const AddressRange all = watched();
   const std::size_t pieces = (all.end - all.begin + kPieceBytes - 1) / kPieceBytes;
   if (!by_piece_.resize(pieces)) return Incomplete::kNoMemory;
-  for (std::uint32_t& pages : by_piece_) pages = 0;
+  for (Piece& piece : by_piece_) piece.last = 0;
   for (const AddressRange& run : written_) {
-    by_piece_[(run.begin - all.begin) / kPieceBytes] += static_cast<std::uint32_t>(page_count(run));
+    by_piece_[(run.begin - all.begin) / kPieceBytes].last += static_cast<std::uint16_t>(page_count(run));
   }
   std::size_t hot = 0;
-  for (const std::uint32_t pages : by_piece_) hot += is_hot(pages, pages_, pieces) ? pages : 0;
+  for (const Piece& piece : by_piece_) hot += is_hot(piece.last, pages_, pieces) ? piece.last : 0;
   return 2 * hot < pages_ ? Incomplete::kNo : visit_until_settled(Visit::kHot, pace);
 }
 
@@ -108,21 +110,36 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
   const std::size_t sum = unlisted_pages_;
   std::size_t expected = 0;
   for (std::size_t i = 0; i < pieces; ++i) {
-    if (which == Visit::kAll || is_hot(by_piece_[i], sum, pieces)) {
+    if (which != Visit::kHot || is_hot(by_piece_[i].last, sum, pieces)) {
       const std::uintptr_t at = all.begin + i * kPieceBytes;
+      const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
       begin_list();
-      if (const Incomplete problem = list({at, std::min(all.end, at + kPieceBytes)}, Protect::kAgain);
-          problem != Incomplete::kNo) {
-        return problem;
+      if (const Incomplete problem = list(piece, Protect::kAgain); problem != Incomplete::kNo) return problem;
+      if (which == Visit::kWhole || (which == Visit::kFirst && 2 * pages_ > page_count(piece))) {
+        marker_.reread_all(piece);
+      } else {
+        reread_until(UINT64_MAX, Marker::Time::kToSpare);
       }
-      reread_until(UINT64_MAX, Marker::Time::kToSpare);
-      by_piece_[i] = static_cast<std::uint32_t>(pages_);
+      by_piece_[i].last = static_cast<std::uint16_t>(pages_);
+      by_piece_[i].most = std::max(by_piece_[i].most, by_piece_[i].last);
       pages += pages_;
       if (pages_ != 0 && !pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
     }
-    expected += by_piece_[i];
+    expected += by_piece_[i].last;
   }
   set_expected(expected);
+  return Incomplete::kNo;
+}
+
+Incomplete Rereader::release_busy(const WriteWatch& watch, Pace& pace) noexcept {
+  const AddressRange all = watched();
+  for (std::size_t i = 0; i < by_piece_.size(); ++i) {
+    const std::uintptr_t at = all.begin + i * kPieceBytes;
+    const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
+    if (by_piece_[i].most * kBusy <= page_count(piece)) continue;
+    watch.release(piece);
+    if (!pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
+  }
   return Incomplete::kNo;
 }
 

@@ -1,9 +1,14 @@
 // Reading again, beside the program, what it writes while a mark goes on: until so little is left that a short pause is
 // enough for it.
 //
-//     begin()       protects the heap piece by piece, and rereads all that is black there
-//     catch_up()    rounds: lists what was written, protects it again, rereads it; then catch_up_hot()
+//     begin()       piece by piece: lists what was written since the last scan protected it (all, the first time),
+//                   protects it, and rereads what is black there
+//     catch_up()    rounds: the same for what was written since the last one; then catch_up_hot()
 //     -- pause --   list..., reread(): what was written since the last round
+//     release_busy()
+//
+// A page that has been protected since the last scan, and was not written, holds what it held when this mark read it:
+// begin() passes it over. begin_anew() does not, for a mark that has read words which it could not follow.
 //
 // A page that is written waits for the pause, unless a round comes by first. While a round goes through the heap others
 // are written, so rounds stop getting smaller at some time. Then pieces that are written to much more than most are
@@ -12,6 +17,7 @@
 //
 // Each protection of 2 MiB makes other processors flush their TLBs (15 us on a virtual machine), each first write to a
 // protected page costs the program 2 to 20 us; mark_cycle.h tells why pages are protected only after the first mark.
+// Pieces that were written to all over would be protected between this scan and the next for nothing: release_busy().
 //
 // Threads: the scanner's. Called by: mark_cycle.
 #pragma once
@@ -24,6 +30,7 @@
 #include "scan/pace.h"
 #include "scan/pagemap.h"
 #include "scan/verdict.h"
+#include "scan/write_watch.h"
 
 namespace arenascan::scan {
 
@@ -34,12 +41,16 @@ class Rereader {
 
   // Each returns kWatchLost when writes can no longer be watched, or what stopped it. The world runs.
   Incomplete begin(Pace& pace) noexcept;
+  Incomplete begin_anew(Pace& pace) noexcept;
   Incomplete catch_up(Pace& pace) noexcept;
   // The hot pieces once more: short enough for what the pause needs to stay in the caches.
   Incomplete catch_up_hot(Pace& pace) noexcept;
   // The same by what the last list told, which was made in a pause that was too short for it; nothing happens where
   // most of that lies in no hot piece.
   Incomplete catch_up_listed(Pace& pace) noexcept;
+  // Takes protection back where so much was written that most would be before the next scan: one by one it costs the
+  // program ten times as much.
+  Incomplete release_busy(const WriteWatch& watch, Pace& pace) noexcept;
   // Marks on until nothing is grey.
   Incomplete drain(Pace& pace, Phase phase) noexcept;
 
@@ -77,7 +88,8 @@ class Rereader {
   void set_expected(std::size_t pages) noexcept;
   static void add_run(AddressRange run, void* rereader) noexcept;
   Incomplete list(AddressRange range, Protect protect) noexcept;
-  enum class Visit : std::uint8_t { kAll, kHot };
+  enum class Visit : std::uint8_t { kWhole, kFirst, kAll, kHot };
+  Incomplete begin(Visit which, Pace& pace) noexcept;
   Incomplete visit(Visit which, Pace& pace, std::size_t& pages) noexcept;
   Incomplete visit_until_settled(Visit which, Pace& pace) noexcept;
 
@@ -89,11 +101,15 @@ class Rereader {
   std::size_t next_ = 0;   // of written_, to be reread
   bool fits_ = true;
   WrittenParts parts_;
-  std::uintptr_t listed_to_ = 0;               // by the last list that protected
-  std::size_t listed_bytes_ = 0;               // of the heap, since all of it was listed the last time:
-  std::size_t unlisted_pages_ = 0;             // written before that
-  std::size_t new_pages_ = 0;                  // written since, about
-  alloc::MetaVector<std::uint32_t> by_piece_;  // pages that the last visit found written
+  std::uintptr_t listed_to_ = 0;    // by the last list that protected
+  std::size_t listed_bytes_ = 0;    // of the heap, since all of it was listed the last time:
+  std::size_t unlisted_pages_ = 0;  // written before that
+  std::size_t new_pages_ = 0;       // written since, about
+  struct Piece {
+    std::uint16_t last = 0;  // pages that the last visit found written
+    std::uint16_t most = 0;  // ... that any has since the first
+  };
+  alloc::MetaVector<Piece> by_piece_;
 };
 
 }  // namespace arenascan::scan

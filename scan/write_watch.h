@@ -7,7 +7,8 @@
 //
 // A first write costs the program about a microsecond on hardware and up to twenty in virtual machines. So pages are
 // protected late, for the last part of a mark only (mark_cycle.h). They stay protected after it, until they are
-// written: taking the protection back costs as much as those faults, and holds up writers meanwhile.
+// written, except where that would be soon: taking the protection of a page back costs a third of a first write, and
+// holds up who writes nearby meanwhile.
 //
 // The heap's range stays registered with the kernel from the first concurrent mark on, since taking that back would
 // stop everybody who needs memory for milliseconds. A program that closes our file takes it back: questions fail then,
@@ -30,6 +31,9 @@ class WriteWatch {
   // Registers the heap, all of its range; nothing happens when it is. False: this system, or a policy of it, does not
   // allow it.
   [[nodiscard]] bool prepare(AddressRange heap) noexcept;
+
+  // Lets the pages of `range` be written without being noted, until they are protected again.
+  void release(AddressRange range) const noexcept;
 
   // In the child of a fork: what was registered was the parent's.
   void fork_child() noexcept;

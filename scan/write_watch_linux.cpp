@@ -32,17 +32,27 @@ int register_range(AddressRange range) noexcept {
   return -1;
 }
 
+bool take_protection(int file, AddressRange range) noexcept {
+  uffdio_writeprotect question{{range.begin, range.end - range.begin}, 0};
+  return ioctl(file, UFFDIO_WRITEPROTECT, &question) == 0;
+}
+
 }  // namespace
 
 bool WriteWatch::prepare(AddressRange heap) noexcept {
   const alloc::ErrnoKeeper keeper;
-  // Asked to release nothing that is protected, the kernel tells whether the registration still stands.
-  uffdio_writeprotect question{{heap.begin, alloc::kOsPageBytes}, 0};
-  if (file_ < 0 || process_ != alloc::os_process_id() || ioctl(file_, UFFDIO_WRITEPROTECT, &question) != 0) {
+  // Asked to release a page, the kernel tells whether the registration still stands.
+  if (file_ < 0 || process_ != alloc::os_process_id() ||
+      !take_protection(file_, {heap.begin, heap.begin + alloc::kOsPageBytes})) {
     file_ = has_call_filter() ? -1 : register_range(heap);
     process_ = alloc::os_process_id();
   }
   return file_ >= 0;
+}
+
+void WriteWatch::release(AddressRange range) const noexcept {
+  const alloc::ErrnoKeeper keeper;
+  static_cast<void>(take_protection(file_, range));  // the next scan notices if it cannot be watched any more
 }
 
 void WriteWatch::fork_child() noexcept {

@@ -35,6 +35,12 @@ struct Fixture {
     munmap(memory, kPages * kPage);
   }
 
+  // False: not all of it is watched.
+  bool protect() {
+    return pagemap.for_each_written_run(
+        range, true, [](scan::AddressRange, void*) {}, nullptr);
+  }
+
   // Numbers of the pages that were written since they were protected.
   std::set<std::size_t> written(bool protect_again) {
     struct Found {
@@ -87,7 +93,7 @@ struct Fixture {
 
 TEST_CASE_FIXTURE(Fixture, "exactly the pages that were written are told, and again only when written again") {
   if (!can_watch) return;
-  REQUIRE(pagemap.protect(range));
+  REQUIRE(protect());
   CHECK(written(false).empty());
   test::Random random(5);
   for (int round = 0; round < 20; ++round) {
@@ -105,11 +111,22 @@ TEST_CASE_FIXTURE(Fixture, "exactly the pages that were written are told, and ag
   }
 }
 
+TEST_CASE_FIXTURE(Fixture, "released pages count as written, with what was written before, until protected again") {
+  if (!can_watch) return;
+  REQUIRE(protect());
+  memory[7 * kPage] = 1;
+  watch.release({range.begin + 20 * kPage, range.begin + 23 * kPage});
+  CHECK(written(false) == std::set<std::size_t>{7, 20, 21, 22});
+  memory[20 * kPage] = 1;
+  CHECK(written(true) == std::set<std::size_t>{7, 20, 21, 22});
+  CHECK(written(false).empty());
+}
+
 TEST_CASE_FIXTURE(Fixture, "a write by the kernel is told like any other, and succeeds") {
   if (!can_watch) return;
   int ends[2];
   REQUIRE(pipe(ends) == 0);
-  REQUIRE(pagemap.protect(range));
+  REQUIRE(protect());
   REQUIRE(write(ends[1], "abc", 3) == 3);
   REQUIRE(read(ends[0], memory + 42 * kPage, 3) == 3);
   CHECK(memory[42 * kPage + 2] == 'c');
@@ -120,7 +137,7 @@ TEST_CASE_FIXTURE(Fixture, "a write by the kernel is told like any other, and su
 
 TEST_CASE_FIXTURE(Fixture, "a forked child writes as it likes, and its parent is still watched") {
   if (!can_watch) return;
-  REQUIRE(pagemap.protect(range));
+  REQUIRE(protect());
   const pid_t child = fork();
   if (child == 0) {
     watch.fork_child();
@@ -137,15 +154,15 @@ TEST_CASE_FIXTURE(Fixture, "a forked child writes as it likes, and its parent is
 
 TEST_CASE_FIXTURE(Fixture, "memory that is not watched, any more or at all, is refused") {
   if (!can_watch) return;
-  REQUIRE(pagemap.protect(range));
+  REQUIRE(protect());
   watch.fork_child();  // closes the file
-  CHECK(!pagemap.protect(range));
+  CHECK(!protect());
   CHECK(!pagemap.for_each_written_run(
       range, false, [](scan::AddressRange, void*) {}, nullptr));
   REQUIRE(watch.prepare(range));
-  CHECK(pagemap.protect(range));
+  CHECK(protect());
   pagemap.close();
-  CHECK(!pagemap.protect(range));
+  CHECK(!protect());
   parts.cut(pagemap, range);
   parts.ask();
   CHECK(!parts.for_each_run([](scan::AddressRange, void*) {}, nullptr));
