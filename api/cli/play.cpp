@@ -191,7 +191,6 @@ class Player {
       const std::uint32_t turn = turn_.load(std::memory_order_acquire);
       if (turn == kQuit || (turn == kDone && self == first_thread_)) return;
       if (turn != self) {
-        wipe_what_calls_left();
         turn_.wait(turn, std::memory_order_acquire);
         continue;
       }
@@ -201,6 +200,7 @@ class Player {
         if (++at_ == records_.size()) break;
         record = records_[at_];
       }
+      wipe_what_calls_left();  // whoever has the turn may scan at once
       pass_to(at_ == records_.size() ? kDone : record.thread);
     }
   }
