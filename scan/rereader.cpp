@@ -17,9 +17,10 @@ constexpr std::uintptr_t kPieceBytes = std::uintptr_t{2} << 20;
 
 constexpr unsigned kMostRounds = 12;
 
-// The last round is one that finds more than so much of what the one before had found: the program writes nearly as
-// fast as rounds go through the heap.
-constexpr bool is_settled(std::size_t pages, std::size_t before) noexcept { return pages > before / 8 * 5; }
+// The last round is one that finds more than so many eighths of what the one before had found: the program writes
+// nearly as fast as rounds go. Those of hot pieces take a tenth of the time, and spare the pause more.
+constexpr std::size_t kEighthsOfAll = 5;
+constexpr std::size_t kEighthsOfHot = 7;
 
 // A piece is hot when so many times as much is written to it as to most.
 constexpr std::size_t kHot = 4;
@@ -95,13 +96,14 @@ Incomplete Rereader::catch_up_listed(Pace& pace) noexcept {
 }
 
 Incomplete Rereader::visit_until_settled(Visit which, Pace& pace) noexcept {
+  const std::size_t eighths = which == Visit::kHot ? kEighthsOfHot : kEighthsOfAll;
   std::size_t before = SIZE_MAX;
   for (unsigned round = 0; round < kMostRounds && (round == 0 || unlisted_pages_ > kFewPages); ++round) {
     std::size_t pages = 0;
     Incomplete problem = visit(which, pace, pages);
     if (problem == Incomplete::kNo) problem = drain(pace, Phase::kReread);
     if (problem != Incomplete::kNo) return problem;
-    if (is_settled(pages, before)) break;
+    if (pages > before / 8 * eighths) break;
     before = pages;
   }
   return Incomplete::kNo;
