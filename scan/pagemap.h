@@ -7,7 +7,7 @@
 // questions fail, which is told.
 //
 // Threads: the scanner's; also while the world is stopped, since only raw system calls are used. errno is kept.
-// Called by: roots, write_watch, scanner.
+// Called by: mark_cycle, roots, rereader, quiet_pages.
 #pragma once
 
 #include <atomic>

@@ -41,6 +41,7 @@ class Rereader {
 
   // Each returns kWatchLost when writes can no longer be watched, or what stopped it. The world runs.
   Incomplete begin(Pace& pace) noexcept;
+  // The same, and all that is black is read again.
   Incomplete begin_anew(Pace& pace) noexcept;
   Incomplete catch_up(Pace& pace) noexcept;
   // The hot pieces once more: short enough for what the pause needs to stay in the caches.
@@ -48,8 +49,8 @@ class Rereader {
   // The same by what the last list told, which was made in a pause that was too short for it; nothing happens where
   // most of that lies in no hot piece.
   Incomplete catch_up_listed(Pace& pace) noexcept;
-  // Takes protection back where so much was written that most would be before the next scan: one by one it costs the
-  // program ten times as much.
+  // Takes protection back where so much was written that most would be before the next scan: page by page it costs
+  // the program several times as much.
   Incomplete release_busy(const WriteWatch& watch, Pace& pace) noexcept;
   // Marks on until nothing is grey.
   Incomplete drain(Pace& pace, Phase phase) noexcept;

@@ -15,7 +15,7 @@
 // and the next prepare() begins anew. A forked child inherits no registration.
 //
 // Threads: the scanner's. fork_child() in the child of a fork.
-// Called by: mark_cycle.
+// Called by: mark_cycle, rereader.
 #pragma once
 
 #include <cstdint>
