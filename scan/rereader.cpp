@@ -121,7 +121,8 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
       const AddressRange piece{at, std::min(all.end, at + kPieceBytes)};
       begin_list();
       if (const Incomplete problem = list(piece, Protect::kAgain); problem != Incomplete::kNo) return problem;
-      if (which == Visit::kWhole || (which == Visit::kFirst && 2 * pages_ > page_count(piece))) {
+      const bool all_of_it = which == Visit::kWhole || (which == Visit::kFirst && 2 * pages_ > page_count(piece));
+      if (all_of_it) {
         marker_.reread_all(piece);
       } else {
         reread_until(UINT64_MAX, Marker::Time::kToSpare);
@@ -129,7 +130,7 @@ Incomplete Rereader::visit(Visit which, Pace& pace, std::size_t& pages) noexcept
       by_piece_[i].last = static_cast<std::uint16_t>(pages_);
       by_piece_[i].most = std::max(by_piece_[i].most, by_piece_[i].last);
       pages += pages_;
-      if (pages_ != 0 && !pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
+      if ((all_of_it || pages_ != 0) && !pace.go_on(Phase::kReread, marker_.reached())) return Incomplete::kCancelled;
     }
     expected += by_piece_[i].last;
   }

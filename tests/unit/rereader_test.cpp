@@ -12,6 +12,7 @@
 #include "scan/pagemap.h"
 #include "scan/rereader.h"
 #include "scan/write_watch.h"
+#include "tests/unit/written_pages.h"
 
 using namespace arenascan;
 
@@ -60,20 +61,7 @@ struct Fixture {
     return {used.begin, used.begin + used.bytes};
   }
   // Numbers of the pages that were written since they were protected.
-  std::set<std::size_t> written(bool protect_again) {
-    struct Found {
-      std::uintptr_t begin;
-      std::set<std::size_t> pages;
-    } found{in_use().begin, {}};
-    REQUIRE(pagemap.for_each_written_run(
-        in_use(), protect_again,
-        [](scan::AddressRange run, void* argument) {
-          auto& to = *static_cast<Found*>(argument);
-          for (std::uintptr_t at = run.begin; at < run.end; at += kPage) to.pages.insert((at - to.begin) / kPage);
-        },
-        &found));
-    return found.pages;
-  }
+  std::set<std::size_t> written(bool protect_again) { return test::written_pages(pagemap, in_use(), protect_again); }
   // Writes to one page of so many that blocks have in the piece with this number.
   void write_to_piece(std::size_t number, std::size_t one_of) {
     std::size_t pages = 0;
@@ -125,6 +113,20 @@ TEST_CASE_FIXTURE(Fixture, "what was written since the last scan protected it is
   CHECK(reached() == 1);
   REQUIRE(rereader.begin_anew(pace) == scan::Incomplete::kNo);
   CHECK(reached() == 2);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a scan that reads all again asks after each piece whether to go on, written or not") {
+  if (!can_watch) return;
+  mark();
+  REQUIRE(rereader.begin(pace) == scan::Incomplete::kNo);
+  CHECK(written(false).empty());
+  std::size_t asked = 0;
+  scan::PaceSettings settings;
+  settings.go_on = [](const scan::Progress&, void* count) { return ++*static_cast<std::size_t*>(count) < 4; };
+  settings.argument = &asked;
+  scan::Pace counted(settings);
+  CHECK(rereader.begin_anew(counted) == scan::Incomplete::kCancelled);
+  CHECK(asked == 4);
 }
 
 TEST_CASE_FIXTURE(Fixture, "protection is taken back where much was written beside the scan, and nowhere else") {

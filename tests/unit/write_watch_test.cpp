@@ -6,11 +6,11 @@
 
 #include <set>
 #include <thread>
-#include <utility>
 
 #include "scan/pagemap.h"
 #include "scan/write_watch.h"
 #include "tests/unit/random.h"
+#include "tests/unit/written_pages.h"
 
 using namespace arenascan;
 
@@ -42,41 +42,18 @@ struct Fixture {
   }
 
   // Numbers of the pages that were written since they were protected.
-  std::set<std::size_t> written(bool protect_again) {
-    struct Found {
-      std::uintptr_t begin;
-      std::set<std::size_t> pages;
-    } found{range.begin, {}};
-    REQUIRE(pagemap.for_each_written_run(
-        range, protect_again,
-        [](scan::AddressRange run, void* argument) {
-          auto& to = *static_cast<Found*>(argument);
-          for (std::uintptr_t at = run.begin; at < run.end; at += kPage) to.pages.insert((at - to.begin) / kPage);
-        },
-        &found));
-    return found.pages;
-  }
+  std::set<std::size_t> written(bool protect_again) { return test::written_pages(pagemap, range, protect_again); }
 
   // The same, asked for by two threads, or by none until the answers are wanted.
   std::set<std::size_t> written_by_parts(bool asked) {
-    struct Found {
-      std::uintptr_t begin;
-      std::set<std::size_t> pages;
-      std::uintptr_t last = 0;
-    } found{range.begin, {}};
+    test::WrittenPages found{range.begin, {}};
     parts.cut(pagemap, range);
     if (asked) {
       std::thread other([this] { parts.ask(); });
       parts.ask();
       other.join();
     }
-    REQUIRE(parts.for_each_run(
-        [](scan::AddressRange run, void* argument) {
-          auto& to = *static_cast<Found*>(argument);
-          CHECK(run.begin >= std::exchange(to.last, run.end));
-          for (std::uintptr_t at = run.begin; at < run.end; at += kPage) to.pages.insert((at - to.begin) / kPage);
-        },
-        &found));
+    REQUIRE(parts.for_each_run(test::WrittenPages::add, &found));
     return found.pages;
   }
 
