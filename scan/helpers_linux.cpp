@@ -96,14 +96,24 @@ bool Helpers::begin_thread(Helper& helper) noexcept {
   return made > 0;
 }
 
-// The id is cleared when the thread has left its stack. A moment later the kernel no longer counts it; not for ever,
-// since its number may be another thread's by then.
+// The id is cleared when the thread has left its stack. The kernel counts it until it has left its processor: a few
+// microseconds, of one in a thousand 5 to 13 ms on a machine shared with others. Not for ever, since its number may be
+// another thread's by then.
 void Helpers::join_thread(Helper& helper) noexcept {
+  constexpr std::uint64_t kLongestNs = 200'000'000;
+  constexpr std::uint64_t kYieldNs = 100'000;
+  constexpr std::uint64_t kRestNs = 100'000;
   const alloc::ErrnoKeeper keep_errno;
   while (const std::uint32_t id = helper.id.load(std::memory_order_acquire)) wait_while(helper.id, id);
-  constexpr int kMostLooks = 1000;
-  for (int i = 0; i < kMostLooks && syscall(SYS_tgkill, alloc::os_process_id(), helper.thread, 0) == 0; ++i) {
-    sched_yield();
+  const std::uint64_t began = alloc::os_monotonic_ns();
+  while (syscall(SYS_tgkill, alloc::os_process_id(), helper.thread, 0) == 0) {
+    const std::uint64_t waited = alloc::os_monotonic_ns() - began;
+    if (waited > kLongestNs) return;
+    if (waited < kYieldNs) {
+      sched_yield();
+    } else {
+      alloc::os_sleep_ns(kRestNs);
+    }
   }
 }
 
