@@ -4,8 +4,10 @@
 // them, at random all over the table, without rest; it notes the longest gap between two of its steps. The main thread
 // scans SCANS times. SLEEPERS more threads wait. Printed: the mutator's longest gaps and its steps a second, without
 // scans, beside a main thread that only reads memory (what the machine itself takes from two busy threads), and during
-// scans; and what the scans themselves say of their pauses. --window: the mutator replaces only objects of 5,000
-// buckets, some 10,000. --stopped: marks with the world stopped. --smoke: small.
+// scans; the same gaps without the time in which somebody else had the mutator's processor: a thread that ran there in
+// its place, or, where the kernel counts that (/proc/stat), the host of a virtual machine; and what the scans
+// themselves say of their pauses. --window: the mutator replaces only objects of 5,000 buckets, some 10,000. --stopped:
+// marks with the world stopped. --smoke: small.
 //
 // --apart: the mutator keeps to one processor, the one where it met the shorter gaps (99 %) while the main thread only
 // read memory, and the main thread to the others; the row is printed for each processor. Kernel threads return to the
@@ -15,6 +17,8 @@
 // LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <ctime>
 
 #include <atomic>
 #include <cstdio>
@@ -73,18 +77,50 @@ class Table {
 
 struct Progress {
   std::atomic<bool> done{false};
-  std::atomic<Ns> longest_gap{0};  // written by the mutator; taken by the main thread, which sets it back to 0
+  // Written by the mutator; taken by the main thread, which sets them back to 0.
+  std::atomic<Ns> longest_gap{0};
+  std::atomic<Ns> longest_own_gap{0};  // without what was taken from it
   std::atomic<std::uint64_t> steps{0};
 };
 
+// What the calling thread has had of its processor so far, and how often it gave it up itself: to wait, or to stand
+// still.
+struct Had {
+  Ns ns;
+  long given_up;
+};
+Had had_so_far() {
+  timespec time{};
+  rusage usage{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  getrusage(RUSAGE_THREAD, &usage);
+  return {static_cast<Ns>(time.tv_sec) * 1'000'000'000 + static_cast<Ns>(time.tv_nsec), usage.ru_nvcsw};
+}
+
+void raise(std::atomic<Ns>& longest, Ns gap) {
+  if (gap > longest.load(std::memory_order_relaxed)) longest.store(gap);
+}
+
 void mutate(Table& table, std::size_t span, Progress& progress) {
+  constexpr std::uint64_t kStepsOfOneLook = 1024;
+  constexpr Ns kLong = 200'000;
+  Had before = had_so_far();
   Ns last = bench::now_ns();
-  while (!progress.done.load(std::memory_order_relaxed)) {
+  for (std::uint64_t steps = 1; !progress.done.load(std::memory_order_relaxed); ++steps) {
     table.step(span);
     const Ns now = bench::now_ns();
-    if (now - last > progress.longest_gap.load(std::memory_order_relaxed)) progress.longest_gap.store(now - last);
+    const Ns gap = now - last;
     last = now;
-    progress.steps.store(progress.steps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    raise(progress.longest_gap, gap);
+    Ns own = gap;
+    if (gap > kLong || steps % kStepsOfOneLook == 0) {
+      const Had after = had_so_far();
+      // All steps since the last look count as this one's: some 0.1 ms too much, never too little.
+      if (after.given_up == before.given_up) own = std::min(gap, after.ns - before.ns);
+      before = after;
+    }
+    raise(progress.longest_own_gap, own);
+    progress.steps.store(steps, std::memory_order_relaxed);
   }
 }
 
@@ -98,6 +134,15 @@ Ns at_percent(std::vector<Ns>& values, std::size_t percent) {
 void print_row(const char* what, std::vector<Ns>& values) {
   const auto at = [&](std::size_t percent) { return us(at_percent(values, percent)); };
   std::printf("%-34s %10.0f %10.0f %10.0f\n", what, at(50), at(99), at(100));
+}
+
+struct Gaps {
+  std::vector<Ns> all, own;  // the longest of each time
+};
+
+void print_rows(const char* what, Gaps& gaps) {
+  print_row(what, gaps.all);
+  print_row("  while it had its processor", gaps.own);
 }
 
 std::vector<int> allowed_processors() {
@@ -159,24 +204,27 @@ int main(int argc, char** argv) {
     });
   }
 
-  std::vector<Ns> quiet_gaps, scan_gaps, scan_times;
+  Gaps quiet_gaps, scan_gaps;
+  std::vector<Ns> scan_times;
   const std::vector<int> processors = apart ? allowed_processors() : std::vector<int>{-1};
-  std::vector<std::vector<Ns>> busy_gaps(processors.size());
+  std::vector<Gaps> busy_gaps(processors.size());
   if (apart && processors.size() < 2) {
     std::fputs("pause: --apart needs two processors\n", stderr);
     return 2;
   }
   [[maybe_unused]] std::vector<Ns> pauses;
   std::size_t concurrent = 0, incomplete = 0, leaked = 0, pause_count = 0;
-  const auto measure = [&](std::vector<Ns>& gaps, auto&& during) {
+  const auto measure = [&](Gaps& gaps, auto&& during) {
     const std::uint64_t steps = progress.steps;
     const Ns began = bench::now_ns();
     for (std::size_t i = 0; i < numbers[0]; ++i) {
       progress.longest_gap = 0;
+      progress.longest_own_gap = 0;
       during();
       // A step after the scan: the gap that has just ended is noted then.
       for (const std::uint64_t seen = progress.steps; progress.steps == seen;) std::this_thread::yield();
-      gaps.push_back(progress.longest_gap);
+      gaps.all.push_back(progress.longest_gap);
+      gaps.own.push_back(progress.longest_own_gap);
     }
     return static_cast<double>(progress.steps - steps) / static_cast<double>(bench::now_ns() - began) * 1e3;
   };
@@ -192,7 +240,7 @@ int main(int argc, char** argv) {
         asm volatile("" : "+r"(sum));
       }
     });
-    if (at_percent(busy_gaps[i], 99) < at_percent(busy_gaps[chosen], 99)) chosen = i;
+    if (at_percent(busy_gaps[i].all, 99) < at_percent(busy_gaps[chosen].all, 99)) chosen = i;
   }
   if (apart) keep_apart(threads[0], processors[chosen], processors);
   bench::check();  // the first one sets up
@@ -219,12 +267,12 @@ int main(int argc, char** argv) {
   for (std::thread& thread : threads) thread.join();
 
   std::printf("%-34s %10s %10s %10s\n", "microseconds", "median", "99 %", "longest");
-  print_row("mutator's longest gap in 20 ms", quiet_gaps);
+  print_rows("mutator's longest gap in 20 ms", quiet_gaps);
   for (std::size_t i = 0; i < processors.size(); ++i) {
     if (apart) std::printf("on processor %d%s, ", processors[i], i == chosen ? " (chosen)" : "");
-    print_row("beside a thread that reads memory", busy_gaps[i]);
+    print_rows("beside a thread that reads memory", busy_gaps[i]);
   }
-  print_row("mutator's longest gap in a scan", scan_gaps);
+  print_rows("mutator's longest gap in a scan", scan_gaps);
   if (!pauses.empty()) print_row("longest pause of a scan", pauses);
   print_row("a scan", scan_times);
   std::printf("mutator: %.2f million steps a second without scans, %.2f during scans: %.0f %%\n", quiet, busy,
