@@ -103,14 +103,19 @@ bool Scanner::describe(std::uintptr_t word, Description& known) noexcept {
   known.stack = birth.stack;
   known.age = birth.age(heap_.stamp());
   if (!is_whole_) return true;
-  known.standing = known.age <= heap_.stamp() - cycle_.stamp() ? Standing::kBornLater : Standing::kReached;
+  const std::uint32_t marks = heap_.stamp() - cycle_.stamp();
+  known.standing = known.age > marks                      ? Standing::kReached
+                   : known.age < alloc::Birth::kOldestAge ? Standing::kBornLater
+                                                          : Standing::kLongAgo;
+  const bool is_declared = (known.state & alloc::state::kNotLeak) != 0;
   for (const Orphan& orphan : orphans_) {
     if (!(orphan.object == object) || !is_still(orphan, birth)) continue;
-    known.standing = orphan.reported             ? Standing::kLeaked
-                     : orphan.scans_at_rest != 0 ? Standing::kNotDue
-                     : orphan.at_rest            ? Standing::kSuppressed
-                     : orphan.changed            ? Standing::kChanged
-                                                 : Standing::kHeldByChanged;
+    known.standing = orphan.reported                 ? Standing::kLeaked
+                     : orphan.scans_at_rest != 0     ? Standing::kNotDue
+                     : orphan.at_rest && is_declared ? Standing::kForgotten
+                     : orphan.at_rest                ? Standing::kSuppressed
+                     : orphan.changed                ? Standing::kChanged
+                                                     : Standing::kHeldByChanged;
     known.is_hashed = orphan.hashed;
     known.checksum = orphan.checksum;
   }

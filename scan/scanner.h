@@ -50,11 +50,13 @@ struct ScanSettings {
 struct Description {
   enum class Standing : std::uint8_t {
     kNeverScanned,
+    kLongAgo,  // so many marks that births before the scan and after it cannot be told apart
     kBornLater,
     kReached,
     kHeldByChanged,
     kChanged,
-    kSuppressed,  // or forgotten
+    kSuppressed,  // or held by one
+    kForgotten,   // a leak that was; or one of the two, and annotated since
     kNotDue,      // it would be a leak but for ScanSettings::born_before or min_unref_scans
     kLeaked
   };

@@ -10,11 +10,13 @@ namespace {
 const char* to_text(scan::Description::Standing standing) noexcept {
   switch (standing) {
     case scan::Description::Standing::kNeverScanned: return "there was none, or it was incomplete";
+    case scan::Description::Standing::kLongAgo: return "too many marks ago to be told";
     case scan::Description::Standing::kBornLater: return "the object was allocated after it";
     case scan::Description::Standing::kReached: return "reached";
     case scan::Description::Standing::kHeldByChanged: return "held by a changed orphan; not a leak";
     case scan::Description::Standing::kChanged: return "a changed orphan; not a leak";
     case scan::Description::Standing::kSuppressed: return "a leak that a suppression covers";
+    case scan::Description::Standing::kForgotten: return "a leak, which was declared none since";
     case scan::Description::Standing::kNotDue: return "out of reach, but not for as long as a leak has to be";
     case scan::Description::Standing::kLeaked: return "a leak";
   }

@@ -1,4 +1,5 @@
-// Which leaks a scan counts: by age, by how often they were seen, and not those that were forgotten.
+// Which leaks a scan counts: by age, by how often they were seen, and not those that were forgotten. And what is told
+// of an object afterwards.
 #include "scan/scanner.h"
 
 #include <doctest/doctest.h>
@@ -10,6 +11,8 @@
 using namespace arenascan;
 
 namespace {
+
+using Standing = scan::Description::Standing;
 
 constexpr std::size_t kBytes = 64;
 
@@ -45,6 +48,11 @@ class Lab {
     return verdict;
   }
   scan::Scanner& scanner() { return scanner_; }
+  Standing standing(void* object) {
+    scan::Description known;
+    CHECK(scanner_.describe(reinterpret_cast<std::uintptr_t>(object), known));
+    return known.standing;
+  }
 
  private:
   alloc::Heap heap_;
@@ -117,4 +125,35 @@ TEST_CASE("leaks that were forgotten are none any more, nor what they come to ho
   CHECK(leaked(lab.scan()) == 0);
   lab.make();
   CHECK(leaked(lab.scan()) == 1);
+}
+
+TEST_CASE("what the last scan made of an object is told until a leak is forgotten") {
+  Lab lab;
+  void* const held = lab.make();
+  lab.hold(held);
+  void* const lost = lab.make();
+  CHECK(lab.standing(lost) == Standing::kNeverScanned);
+  lab.scan();
+  CHECK(lab.standing(held) == Standing::kReached);
+  CHECK(lab.standing(lost) == Standing::kLeaked);
+  CHECK(lab.standing(lab.make()) == Standing::kBornLater);
+  lab.scanner().forget_leaks();
+  CHECK(lab.standing(held) == Standing::kReached);
+  CHECK(lab.standing(lost) == Standing::kForgotten);
+}
+
+TEST_CASE("a scan so many marks ago that births are no longer told apart is not guessed about") {
+  Lab lab;
+  void* const held = lab.make();
+  lab.hold(held);
+  lab.scan();
+  void* const later = lab.make();
+  std::uint32_t marks = 0;
+  for (; marks + 1 < alloc::Birth::kOldestAge; ++marks) lab.scanner().mark_time();
+  CHECK(lab.standing(held) == Standing::kReached);
+  CHECK(lab.standing(later) == Standing::kBornLater);
+  for (; marks < alloc::Birth::kOldestAge + 10; ++marks) lab.scanner().mark_time();
+  CHECK(lab.standing(held) == Standing::kLongAgo);
+  CHECK(lab.standing(later) == Standing::kLongAgo);
+  CHECK(lab.standing(lab.make()) == Standing::kBornLater);
 }
