@@ -18,10 +18,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
-#include <ctime>
 
 #include <atomic>
 #include <cstdio>
+#include <ctime>
 #include <numeric>
 #include <thread>
 #include <vector>

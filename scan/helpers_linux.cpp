@@ -96,9 +96,9 @@ bool Helpers::begin_thread(Helper& helper) noexcept {
   return made > 0;
 }
 
-// The id is cleared when the thread has left its stack. The kernel counts it until it has left its processor: a few
-// microseconds, of one in a thousand 5 to 13 ms on a machine shared with others. Not for ever, since its number may be
-// another thread's by then.
+// The id is cleared when the thread has left its stack. The kernel counts it until it has left its processor as well: a
+// few microseconds; on a machine shared with others 5 to 13 ms one time in a thousand. It is not waited for without
+// end: its number may be another thread's by then.
 void Helpers::join_thread(Helper& helper) noexcept {
   constexpr std::uint64_t kLongestNs = 200'000'000;
   constexpr std::uint64_t kYieldNs = 100'000;

@@ -56,7 +56,7 @@ struct Description {
     kHeldByChanged,
     kChanged,
     kSuppressed,  // or held by one
-    kForgotten,   // a leak that was; or one of the two, and annotated since
+    kForgotten,   // a leak then, forgotten since; or a suppressed one, annotated since
     kNotDue,      // it would be a leak but for ScanSettings::born_before or min_unref_scans
     kLeaked
   };

@@ -28,8 +28,8 @@ class Lab {
   Lab(const Lab&) = delete;
   Lab& operator=(const Lab&) = delete;
 
-  void* make(void* holds = nullptr) {
-    void* const object = heap_.allocate(*cache_, kBytes, heap_.birth(0));
+  void* make(void* holds = nullptr, alloc::StackId stack = 0) {
+    void* const object = heap_.allocate(*cache_, kBytes, heap_.birth(stack));
     REQUIRE(object != nullptr);
     std::memset(object, 0, kBytes);
     std::memcpy(object, &holds, sizeof(holds));
@@ -139,6 +139,23 @@ TEST_CASE("what the last scan made of an object is told until a leak is forgotte
   CHECK(lab.standing(lab.make()) == Standing::kBornLater);
   lab.scanner().forget_leaks();
   CHECK(lab.standing(held) == Standing::kReached);
+  CHECK(lab.standing(lost) == Standing::kForgotten);
+}
+
+TEST_CASE("a suppressed leak, and what it holds, is told as such, also when others are forgotten") {
+  Lab lab;
+  constexpr alloc::StackId kCovered = 7;
+  void* const held = lab.make();
+  void* const covered = lab.make(held, kCovered);
+  void* const lost = lab.make();
+  scan::ScanSettings settings;
+  settings.is_suppressed = [](alloc::StackId stack, void*) { return stack == kCovered; };
+  scan::Verdict verdict;
+  lab.scanner().scan(settings, verdict);
+  CHECK(verdict.suppressed.objects == 2);
+  lab.scanner().forget_leaks();
+  CHECK(lab.standing(covered) == Standing::kSuppressed);
+  CHECK(lab.standing(held) == Standing::kSuppressed);
   CHECK(lab.standing(lost) == Standing::kForgotten);
 }
 
