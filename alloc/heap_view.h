@@ -89,6 +89,31 @@ class HeapView {
     return true;
   }
 
+  // What a class tells of its spans of one page: all that a lookup needs besides the entry of the page map.
+  struct OnePageSlots {
+    std::uint64_t reciprocal;
+    std::uint32_t capacity;
+    std::uint16_t bytes;
+    std::uint16_t marks;  // where they begin, from the Page
+    // The slot that an address so far behind the page's beginning lies in.
+    [[nodiscard]] constexpr std::uint32_t index_of(std::uint64_t offset) const noexcept {
+      return static_cast<std::uint32_t>((offset * reciprocal) >> kReciprocalShift);
+    }
+  };
+  // By size class; the last one is that of an entry of no such span.
+  static_assert(alloc::slot_bytes(kOnePageClasses - 1) <= UINT16_MAX);
+  static constexpr auto kOnePageSlots = [] {
+    std::array<OnePageSlots, PageEntry::kNoClass + 1> classes{};
+    classes[PageEntry::kNoClass].capacity = UINT32_MAX;
+    for (unsigned c = 0; c < kOnePageClasses; ++c) {
+      const std::size_t bytes = alloc::slot_bytes(c);
+      const std::uint32_t capacity = span_capacity(c);
+      classes[c] = {alloc::reciprocal(bytes), capacity, static_cast<std::uint16_t>(bytes),
+                    static_cast<std::uint16_t>(sizeof(Page) + Page::padded(capacity))};
+    }
+    return classes;
+  }();
+
   // Where the slot begins that `word` lies in, whatever it holds; 0: in none. Of spans of one page the page map tells,
   // and nothing else is read.
   [[nodiscard]] std::uintptr_t slot_of(std::uintptr_t word) const noexcept {
@@ -97,7 +122,7 @@ class HeapView {
     if (entry.size_class() == PageEntry::kNoClass) return entry.page()->address_of(entry.page()->index_of(word));
     const OnePageSlots& slots = kOnePageSlots[entry.size_class()];
     const std::uintptr_t offset = word & (kPageBytes - 1);
-    return word - offset + ((offset * slots.reciprocal) >> kReciprocalShift) * slots.bytes;
+    return word - offset + std::uintptr_t{slots.index_of(offset)} * slots.bytes;
   }
 
   // heap.h
@@ -187,21 +212,6 @@ class HeapView {
   [[nodiscard]] std::uint32_t stamp() const noexcept { return heap_.stamp(); }
 
  private:
-  struct OnePageSlots {
-    std::uint64_t reciprocal;
-    std::uint32_t bytes;
-    std::uint32_t capacity;
-  };
-  static constexpr auto kOnePageSlots = [] {
-    std::array<OnePageSlots, PageEntry::kNoClass + 1> classes{};
-    for (OnePageSlots& slots : classes) slots.capacity = UINT32_MAX;
-    for (unsigned c = 0; c < kOnePageClasses; ++c) {
-      classes[c] = {alloc::reciprocal(alloc::slot_bytes(c)), static_cast<std::uint32_t>(alloc::slot_bytes(c)),
-                    span_capacity(c)};
-    }
-    return classes;
-  }();
-
   static void fetch(const Atomic<std::uint8_t>* bytes, std::size_t count) noexcept {
     constexpr std::size_t kLineBytes = 64;
     for (std::size_t at = 0; at < count; at += kLineBytes) __builtin_prefetch(bytes + at);

@@ -84,23 +84,6 @@ void MarkLane::look_up_all(const std::uintptr_t* words, std::size_t count) noexc
 
 namespace {
 
-// What a lookup has to know of the classes whose spans are one page.
-struct OnePageClass {
-  std::uint64_t reciprocal;
-  std::uint32_t slot_bytes;
-  std::uint32_t marks;  // where they begin, from the Page
-};
-
-constexpr std::array<OnePageClass, alloc::PageEntry::kNoClass> kOnePageClass = [] {
-  std::array<OnePageClass, alloc::PageEntry::kNoClass> classes{};
-  for (unsigned c = 0; c < alloc::kOnePageClasses; ++c) {
-    const auto slot = static_cast<std::uint32_t>(alloc::slot_bytes(c));
-    classes[c] = {alloc::reciprocal(slot), slot,
-                  static_cast<std::uint32_t>(sizeof(Page)) + Page::padded(alloc::span_capacity(c))};
-  }
-  return classes;
-}();
-
 bool points_into(Page* page, std::uint32_t index, std::uintptr_t word) noexcept {
   const Object object{page, index};
   return page != nullptr && alloc::state::is_allocated(object.state()) && object.contains(word);
@@ -127,10 +110,10 @@ std::uint64_t MarkLane::look_up_batch(const std::uintptr_t* words, std::size_t c
     const alloc::PageEntry entry = pages.find(word);
     Slot& slot = slots[found];
     if (entry.size_class() != alloc::PageEntry::kNoClass) {
-      const OnePageClass& one = kOnePageClass[entry.size_class()];
+      const auto& one = alloc::HeapView::kOnePageSlots[entry.size_class()];
       const std::uint64_t offset = word & (alloc::kPageBytes - 1);
-      const auto index = static_cast<std::uint32_t>((offset * one.reciprocal) >> alloc::kReciprocalShift);
-      if (std::uint64_t{index} * one.slot_bytes != offset && !points_into(entry.page(), index, word)) continue;
+      const std::uint32_t index = one.index_of(offset);
+      if (std::uint64_t{index} * one.bytes != offset && !points_into(entry.page(), index, word)) continue;
       slot = {reinterpret_cast<std::uintptr_t>(entry.page()) + one.marks + index,
               static_cast<std::uint32_t>((word - pages.begin()) >> alloc::kPageShift), index};
     } else {
