@@ -10,9 +10,10 @@
 // marks with the world stopped. --smoke: small.
 //
 // --apart: the mutator keeps to one processor, the one where it met the shorter gaps (99 %) while the main thread only
-// read memory, and the main thread to the others; the row is printed for each processor. Kernel threads return to the
-// processor that they ran on last, and while one runs where the main thread was, the scheduler moves that one over to
-// the mutator: without this the figures tell which processor had the mutator that day, and who was put beside it.
+// read memory, and the main thread to the others; the row is printed for each processor. Daemons return to the
+// processor that they ran on last, and are moved only where it is busy as they wake and another one idle, or where they
+// have to wait. So before every twenty scans (or readings) the mutator runs alone for a moment: who wakes meanwhile
+// goes to the other processors. Without this the figures tell where the daemons of that day happened to be.
 //
 // LeakSanitizer's figures come from the same source (collector.h): its check is one pause.
 #include <pthread.h>
@@ -156,6 +157,10 @@ std::vector<int> allowed_processors() {
   return processors;
 }
 
+// Daemons wake once a second or more often.
+constexpr std::chrono::milliseconds kSettling{1'500};
+constexpr std::size_t kTimesOnceSettled = 20;
+
 void keep_to(pthread_t thread, const cpu_set_t& processors) {
   if (pthread_setaffinity_np(thread, sizeof(processors), &processors) != 0) std::abort();
 }
@@ -177,9 +182,11 @@ int main(int argc, char** argv) {
   std::size_t number_count = 0;
   bool window = false;
   bool apart = false;
+  bool smoke = false;
   [[maybe_unused]] bool stopped = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--smoke") == 0) {
+      smoke = true;
       numbers[0] = 5;
       numbers[1] = 50'000;
     } else if (std::strcmp(argv[i], "--window") == 0) {
@@ -214,26 +221,34 @@ int main(int argc, char** argv) {
   }
   [[maybe_unused]] std::vector<Ns> pauses;
   std::size_t concurrent = 0, incomplete = 0, leaked = 0, pause_count = 0;
-  const auto measure = [&](Gaps& gaps, auto&& during) {
-    const std::uint64_t steps = progress.steps;
-    const Ns began = bench::now_ns();
+  // Steps in a microsecond.
+  const auto measure = [&](Gaps& gaps, std::chrono::milliseconds settling, auto&& during) {
+    std::uint64_t steps = 0;
+    Ns ns = 0;
     for (std::size_t i = 0; i < numbers[0]; ++i) {
+      if (i % kTimesOnceSettled == 0) std::this_thread::sleep_for(settling);
       progress.longest_gap = 0;
       progress.longest_own_gap = 0;
+      const std::uint64_t before = progress.steps;
+      const Ns began = bench::now_ns();
       during();
       // A step after the scan: the gap that has just ended is noted then.
       for (const std::uint64_t seen = progress.steps; progress.steps == seen;) std::this_thread::yield();
+      steps += progress.steps - before;
+      ns += bench::now_ns() - began;
       gaps.all.push_back(progress.longest_gap);
       gaps.own.push_back(progress.longest_own_gap);
     }
-    return static_cast<double>(progress.steps - steps) / static_cast<double>(bench::now_ns() - began) * 1e3;
+    return static_cast<double>(steps) / static_cast<double>(ns) * 1e3;
   };
-  const double quiet = measure(quiet_gaps, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+  constexpr std::chrono::milliseconds kNone{0};  // the main thread does nothing else anyway
+  const std::chrono::milliseconds settling = apart && !smoke ? kSettling : kNone;
+  const double quiet = measure(quiet_gaps, kNone, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
   std::size_t chosen = 0;
   for (std::size_t i = 0; i < processors.size(); ++i) {
     if (apart) keep_apart(threads[0], processors[i], processors);
     const std::vector<std::uint64_t> words(std::size_t{8} << 20, 1);
-    measure(busy_gaps[i], [&] {
+    measure(busy_gaps[i], settling, [&] {
       std::uint64_t sum = 0;
       for (const Ns until = bench::now_ns() + 150'000'000; bench::now_ns() < until;) {
         sum = std::accumulate(words.begin(), words.end(), sum);
@@ -244,7 +259,7 @@ int main(int argc, char** argv) {
   }
   if (apart) keep_apart(threads[0], processors[chosen], processors);
   bench::check();  // the first one sets up
-  const double busy = measure(scan_gaps, [&] {
+  const double busy = measure(scan_gaps, settling, [&] {
     const Ns began = bench::now_ns();
 #if defined(BENCH_COLLECTOR_ARENASCAN)
     arena_scan_options options{};
