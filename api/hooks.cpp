@@ -16,7 +16,12 @@ constinit std::array<Hooks, kMostHooks> g_hooks{};  // those below g_count are c
 // Writer: whoever installs one, with the lock. Readers: any thread; the acquire shows them the hook.
 constinit std::atomic<std::size_t> g_count{0};
 
+[[gnu::tls_model("initial-exec")]] constinit thread_local unsigned t_untold = 0;
+
 }  // namespace
+
+Untold::Untold() noexcept { ++t_untold; }
+Untold::~Untold() { --t_untold; }
 
 bool install_hooks(const Hooks& hooks) noexcept {
   Process& ours = process();
@@ -33,14 +38,14 @@ bool install_hooks(const Hooks& hooks) noexcept {
 bool has_hooks() noexcept { return g_count.load(std::memory_order_relaxed) != 0; }
 
 void tell_allocated(const void* object, std::size_t bytes) noexcept {
-  const std::size_t count = g_count.load(std::memory_order_acquire);
+  const std::size_t count = t_untold == 0 ? g_count.load(std::memory_order_acquire) : 0;
   for (std::size_t i = 0; i < count; ++i) {
     if (g_hooks[i].on_allocated != nullptr) g_hooks[i].on_allocated(object, bytes);
   }
 }
 
 void tell_freed(const void* object) noexcept {
-  const std::size_t count = g_count.load(std::memory_order_acquire);
+  const std::size_t count = t_untold == 0 ? g_count.load(std::memory_order_acquire) : 0;
   for (std::size_t i = 0; i < count; ++i) {
     if (g_hooks[i].on_freed != nullptr) g_hooks[i].on_freed(object);
   }

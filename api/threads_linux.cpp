@@ -24,6 +24,7 @@
 #include "alloc/options.h"
 #include "alloc/unwind.h"
 #include "api/allocate.h"
+#include "api/hooks.h"
 #include "scan/stop_signal.h"
 
 using namespace arenascan;
@@ -89,8 +90,11 @@ void* run_thread(void* hidden) {
   void* const memory = hide(hidden);
   const Start start = *static_cast<Start*>(memory);
   if (start.has_room) clear_stack_below();
-  api::release(memory);
-  if (start.id != 0) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), start.id);
+  {
+    const api::Untold ours;
+    api::release(memory);
+    if (start.id != 0) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), start.id);
+  }
   if (start.c11_routine == nullptr) return start.routine(start.argument);
   return reinterpret_cast<void*>(std::intptr_t{start.c11_routine(start.argument)});
 }
@@ -119,7 +123,11 @@ bool has_room(const pthread_attr_t* attributes) noexcept {
 int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start start,
                   const alloc::Origin& origin) noexcept {
   static const auto create = next_symbol<PthreadCreate>("pthread_create");
-  void* const memory = api::allocate(sizeof(Start), origin);
+  void* memory = nullptr;
+  {
+    const api::Untold ours;
+    memory = api::allocate(sizeof(Start), origin);
+  }
   if (memory == nullptr) return EAGAIN;
   scan::ThreadRegistry& threads = api::process().threads;
   if (!has_own_stack(attributes)) {
@@ -132,6 +140,7 @@ int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start sta
   if (heap.find(reinterpret_cast<std::uintptr_t>(memory), object)) heap.add_policy(object, alloc::state::kNotLeak);
   const int error = create(thread, attributes, run_thread, hide(memory));
   if (error != 0) {
+    const api::Untold ours;
     api::release(memory);
   } else if (start.id != 0) {
     threads.announce(*thread, start.id);
