@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <mutex>
+#include <span>
 
 #include "api/process.h"
 
@@ -17,6 +18,10 @@ constinit std::array<Hooks, kMostHooks> g_hooks{};  // those below g_count are c
 constinit std::atomic<std::size_t> g_count{0};
 
 [[gnu::tls_model("initial-exec")]] constinit thread_local unsigned t_untold = 0;
+
+std::span<const Hooks> to_be_told() noexcept {
+  return {g_hooks.data(), t_untold == 0 ? g_count.load(std::memory_order_acquire) : 0};
+}
 
 }  // namespace
 
@@ -38,16 +43,14 @@ bool install_hooks(const Hooks& hooks) noexcept {
 bool has_hooks() noexcept { return g_count.load(std::memory_order_relaxed) != 0; }
 
 void tell_allocated(const void* object, std::size_t bytes) noexcept {
-  const std::size_t count = t_untold == 0 ? g_count.load(std::memory_order_acquire) : 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (g_hooks[i].on_allocated != nullptr) g_hooks[i].on_allocated(object, bytes);
+  for (const Hooks& hooks : to_be_told()) {
+    if (hooks.on_allocated != nullptr) hooks.on_allocated(object, bytes);
   }
 }
 
 void tell_freed(const void* object) noexcept {
-  const std::size_t count = t_untold == 0 ? g_count.load(std::memory_order_acquire) : 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (g_hooks[i].on_freed != nullptr) g_hooks[i].on_freed(object);
+  for (const Hooks& hooks : to_be_told()) {
+    if (hooks.on_freed != nullptr) hooks.on_freed(object);
   }
 }
 

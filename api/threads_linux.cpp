@@ -47,6 +47,15 @@ struct Start {
   bool has_room;     // on its stack, for clearing a part of it
 };
 
+void* allocate_start(const alloc::Origin& origin) noexcept {
+  const api::Untold ours;
+  return api::allocate(sizeof(Start), origin);
+}
+void release_start(void* memory) noexcept {
+  const api::Untold ours;
+  api::release(memory);
+}
+
 void* hide(void* word) noexcept { return reinterpret_cast<void*>(~reinterpret_cast<std::uintptr_t>(word)); }
 
 template <typename Function>
@@ -56,7 +65,8 @@ Function next_symbol(const char* name) noexcept {
 
 // The C library's last question is on which processors the thread may run, for which it needs memory. Where that fails,
 // it has filled in all that is wanted here; which is believed if it is this thread's stack.
-void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
+[[gnu::noinline]] void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
+  const api::Untold ours;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   const int error = pthread_getattr_np(pthread_self(), &attributes);
@@ -74,8 +84,8 @@ void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
       {begin, begin + bytes, frame, descriptor, state == PTHREAD_CREATE_DETACHED, false, id});
 }
 
-// What the last thread with this stack has left where this one will have its frames: they have holes, through which its
-// old pointers would be seen.
+// What the last thread with this stack, and the beginning of this one, have left where the program will have its
+// frames: they have holes, through which old pointers would be seen.
 [[gnu::always_inline]] inline void clear_stack_below() noexcept {
   constexpr std::size_t kRedZoneBytes = 128;
   constexpr std::size_t kBytes = 4096;
@@ -86,15 +96,19 @@ void register_stack(std::uintptr_t frame, std::uint64_t id) noexcept {
   asm volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
 }
 
-void* run_thread(void* hidden) {
+// Not a part of run_thread(), in whose frame the address could stay for as long as the thread runs. Nor is
+// register_stack().
+[[gnu::noinline]] Start take_start(void* hidden) noexcept {
   void* const memory = hide(hidden);
   const Start start = *static_cast<Start*>(memory);
+  release_start(memory);
+  return start;
+}
+
+void* run_thread(void* hidden) {
+  const Start start = take_start(hidden);
+  if (start.id != 0) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), start.id);
   if (start.has_room) clear_stack_below();
-  {
-    const api::Untold ours;
-    api::release(memory);
-    if (start.id != 0) register_stack(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), start.id);
-  }
   if (start.c11_routine == nullptr) return start.routine(start.argument);
   return reinterpret_cast<void*>(std::intptr_t{start.c11_routine(start.argument)});
 }
@@ -123,11 +137,7 @@ bool has_room(const pthread_attr_t* attributes) noexcept {
 int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start start,
                   const alloc::Origin& origin) noexcept {
   static const auto create = next_symbol<PthreadCreate>("pthread_create");
-  void* memory = nullptr;
-  {
-    const api::Untold ours;
-    memory = api::allocate(sizeof(Start), origin);
-  }
+  void* const memory = allocate_start(origin);
   if (memory == nullptr) return EAGAIN;
   scan::ThreadRegistry& threads = api::process().threads;
   if (!has_own_stack(attributes)) {
@@ -140,8 +150,7 @@ int create_thread(pthread_t* thread, const pthread_attr_t* attributes, Start sta
   if (heap.find(reinterpret_cast<std::uintptr_t>(memory), object)) heap.add_policy(object, alloc::state::kNotLeak);
   const int error = create(thread, attributes, run_thread, hide(memory));
   if (error != 0) {
-    const api::Untold ours;
-    api::release(memory);
+    release_start(memory);
   } else if (start.id != 0) {
     threads.announce(*thread, start.id);
   }

@@ -122,6 +122,8 @@ same "malloc_context_size=2" "malloc_context_size=2"
 same "flags of all sanitizers" "handle_segv=0:abort_on_error=0:allow_addr2line=1:color=never"
 same "debugging flags" "use_ld_allocations=1:use_poisoned=0:tries=1"
 same "max_allocation_size_mb, null allowed" "max_allocation_size_mb=4:allocator_may_return_null=1" "" huge
+differs "hooks and threads" "told of what the program allocates, and not of what the checker frees for a new thread" "" "" hooks \
+  "exit status 3" "hooks: 0 and 0 for a thread, then 1 and 1"
 differs "suppressions that cannot be parsed" "the line is named, and what would be right" "suppressions=bad" "" "" \
   "exit status 23" 'arenascan: suppressions of bad, line 1: "leek:make_node" is none; right would be leak:PATTERN, or a comment that begins with #'
 differs "a file with suppressions that is missing" "said the same way as all complaints" "suppressions=none" "" "" \

@@ -1,7 +1,7 @@
 // A program that uses every function of <sanitizer/lsan_interface.h>, for compare.sh, which builds it under
 // LeakSanitizer and with our library. The argument says what it does.
+#include <pthread.h>
 #include <sanitizer/lsan_interface.h>
-
 #include <sys/mman.h>
 #include <unistd.h>
 #include <cstdio>
@@ -72,6 +72,34 @@ void** g_region;
   for (volatile char& byte : area) byte = 0;
 }
 
+// Of <sanitizer/allocator_interface.h>, which GCC does not bring along.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, std::size_t),
+                                                         void (*)(const volatile void*));
+
+// What hooks are told of a thread that does nothing; the first one leaves behind what the C library keeps for the next.
+int g_allocated;
+int g_freed;
+void note_allocated(const volatile void*, std::size_t) { ++g_allocated; }
+void note_freed(const volatile void*) { ++g_freed; }
+
+void run_idle_thread() {
+  pthread_t thread;
+  pthread_create(
+      &thread, nullptr, [](void* argument) { return argument; }, nullptr);
+  pthread_join(thread, nullptr);
+}
+
+[[gnu::noinline]] void count_beside_thread() {
+  run_idle_thread();
+  const int number = __sanitizer_install_malloc_and_free_hooks(note_allocated, note_freed);
+  run_idle_thread();
+  const int allocated = g_allocated;
+  const int freed = g_freed;
+  delete[] make_text(3);
+  std::fprintf(stderr, "%s: %d and %d for a thread, then %d and %d\n", number > 0 ? "hooks" : "no hooks", allocated,
+               freed, g_allocated - allocated, g_freed - freed);
+}
+
 #ifdef TURNED_OFF
 extern "C" [[gnu::used]] int __lsan_is_turned_off() { return 1; }
 #endif
@@ -96,7 +124,8 @@ int main(int argc, char** argv) {
   if (is("disable")) allocate_disabled();
   if (is("region") || is("region_gone")) register_region();
   if (is("region_gone")) __lsan_unregister_root_region(g_region, 4096);
-  if (is("clean")) return 3;
+  if (is("hooks")) count_beside_thread();
+  if (is("clean") || is("hooks")) return 3;
   if (!is("ignore") && !is("disable") && !is("region") && !is("region_gone")) lose_all();
   overwrite_stack();
   if (is("recoverable")) {
