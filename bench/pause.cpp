@@ -243,7 +243,6 @@ int main(int argc, char** argv) {
   };
   constexpr std::chrono::milliseconds kNone{0};  // the main thread does nothing else anyway
   const std::chrono::milliseconds settling = apart && !smoke ? kSettling : kNone;
-  const double quiet = measure(quiet_gaps, kNone, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
   std::size_t chosen = 0;
   for (std::size_t i = 0; i < processors.size(); ++i) {
     if (apart) keep_apart(threads[0], processors[i], processors);
@@ -258,6 +257,7 @@ int main(int argc, char** argv) {
     if (at_percent(busy_gaps[i].all, 99) < at_percent(busy_gaps[chosen].all, 99)) chosen = i;
   }
   if (apart) keep_apart(threads[0], processors[chosen], processors);
+  const double quiet = measure(quiet_gaps, kNone, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
   bench::check();  // the first one sets up
   const double busy = measure(scan_gaps, settling, [&] {
     const Ns began = bench::now_ns();
