@@ -230,15 +230,17 @@ Incomplete MarkCycle::reread_slowly(const Job& job, std::uint64_t pause_ns) noex
 
     const Pause pause(pauses_, job.settings.stop, job.verdict, [] { return true; });
     if (!pause.is_stopped()) return pause.problem();
-    if (read_until(slowed_until_ns(pause_ns))) return Incomplete::kNo;
+    if (read_until(lease_slowed(pause_ns))) return Incomplete::kNo;
   }
 }
 
-// Until when the program stands still, from now on, where it is slowed down: its share of a budget, of which stopping
-// it may have taken more than there is for that.
-std::uint64_t MarkCycle::slowed_until_ns(std::uint64_t pause_ns) const noexcept {
-  return std::min(os_monotonic_ns() + pause_ns - pause_ns / kSlowedShare,
-                  pauses_.began_ns() + pauses_.until_resume_ns(pause_ns));
+// A lease, and until when the program stands still where it is slowed down: its share of a budget, of which stopping it
+// may have taken more than there is for that.
+std::uint64_t MarkCycle::lease_slowed(std::uint64_t pause_ns) noexcept {
+  const std::uint64_t until_ns = std::min(os_monotonic_ns() + pause_ns - pause_ns / kSlowedShare,
+                                          pauses_.began_ns() + pauses_.until_resume_ns(pause_ns));
+  pauses_.lease_until(until_ns);
+  return until_ns;
 }
 
 // Beside the program, until little is written between two readings.
@@ -274,7 +276,7 @@ Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, Orph
     }
   } else {
     attempt = Attempt::kListed;
-    problem = rereader_.list_and_protect_locked(slowed_until_ns(pause_ns));
+    problem = rereader_.list_and_protect(lease_slowed(pause_ns));
   }
   return problem;
 }
@@ -285,6 +287,7 @@ Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, Or
   const std::uint64_t stood = os_monotonic_ns();
   rereader_.begin_list_locked();
   Incomplete problem = mark_from_roots(job);
+  pauses_.lease_until(deadline_ns);
   const Incomplete listed = rereader_.end_list();
   const std::uint64_t listed_at = std::min(os_monotonic_ns(), deadline_ns);
   until_listed_ns_ = mean_of(until_listed_ns_, listed_at - pauses_.began_ns());
@@ -292,6 +295,7 @@ Incomplete MarkCycle::finish_until(const Job& job, std::uint64_t deadline_ns, Or
   if (problem == Incomplete::kNo) problem = listed;
   if (problem != Incomplete::kNo || os_monotonic_ns() + rereader_.listed_ns() > deadline_ns) return problem;
   if (!rereader_.reread_until(deadline_ns, Marker::Time::kShort) || !marker_.drain_until(deadline_ns)) return problem;
+  if (!pauses_.hold()) return problem;
   attempt = Attempt::kFinished;
   stamp_ = heap_.advance_stamp_locked();
   keep_white(white, marker_.epoch());

@@ -133,7 +133,7 @@ class MarkCycle {
   Incomplete finish(const Job& job, OrphanList& white) noexcept;
   Incomplete settle(const Job& job) noexcept;
   Incomplete reread_slowly(const Job& job, std::uint64_t pause_ns) noexcept;
-  [[nodiscard]] std::uint64_t slowed_until_ns(std::uint64_t pause_ns) const noexcept;
+  [[nodiscard]] std::uint64_t lease_slowed(std::uint64_t pause_ns) noexcept;
   enum class Attempt : std::uint8_t { kFinished, kTooLong, kStoppedLate, kListed, kOutgrown };
   Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
   Incomplete finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white, Attempt& attempt) noexcept;

@@ -12,6 +12,9 @@
 // A thread that could answer, and does not, has no processor. Then the stop is called off, all go on, and it is tried
 // again a little later, with more patience after every few attempts; until the time limit, when the scan is incomplete.
 //
+// Nor does anybody wait for a scanner that has none: what may as well be done beside the program is done on a lease
+// (lease_until(); stop_signal.h), with the heap's lock left to whoever needs it.
+//
 // Lock order: thread registry -> user roots -> heap; all are held before the first thread is stopped, since one that is
 // stopped may have been about to take them.
 //
@@ -56,6 +59,11 @@ class Pauses {
 
   // When the pause began that lasts: when the first thread was about to be stopped.
   [[nodiscard]] std::uint64_t began_ns() const noexcept { return began_ns_; }
+  // Within a pause that is to end by then: leaves it to the threads to go on when it does not, and to lock the heap.
+  void lease_until(std::uint64_t deadline_ns) noexcept;
+  // The pause is the scanner's again, to its end, and the heap's lock. False: it is over.
+  [[nodiscard]] bool hold() noexcept;
+
   // How much of a pause that may last so long there is until the threads have to be let go on.
   [[nodiscard]] std::uint64_t until_resume_ns(std::uint64_t budget_ns) const noexcept {
     return budget_ns - std::min(budget_ns, going_on_ns_);
@@ -64,6 +72,7 @@ class Pauses {
  private:
   friend class Pause;
   static constexpr std::uint64_t kLeastGoingOnNs = 30'000;
+  static constexpr std::uint64_t kLeaseNs = kLeastGoingOnNs / 2;  // who has a processor is no later than that
 
   // Not lockable by others, for it is no use without what follows.
   void lock() noexcept;

@@ -150,8 +150,8 @@ Incomplete Rereader::release_busy(const WriteWatch& watch, Pace& pace) noexcept 
   return Incomplete::kNo;
 }
 
-Incomplete Rereader::list_and_protect_locked(std::uint64_t deadline_ns) noexcept {
-  const AddressRange all = in_use_locked();
+Incomplete Rereader::list_and_protect(std::uint64_t deadline_ns) noexcept {
+  const AddressRange all = watched();
   begin_list();
   std::uint64_t now_ns = alloc::os_monotonic_ns();
   std::uint64_t longest_ns = 0;  // that a part has taken: there may be time for one more

@@ -61,9 +61,9 @@ class Rereader {
   // No fewer can be hoped for.
   [[nodiscard]] bool expects_little() const noexcept { return unlisted_pages_ + new_pages_ <= kFewPages; }
 
-  // With the world stopped and the heap locked: lists, and protects, what was written, from where the last such list
-  // ended to where `deadline_ns` is over, and a little more.
-  Incomplete list_and_protect_locked(std::uint64_t deadline_ns) noexcept;
+  // With the world stopped: lists, and protects, what was written, from where the last such list ended to where
+  // `deadline_ns` is over, and a little more.
+  Incomplete list_and_protect(std::uint64_t deadline_ns) noexcept;
   // The program ran for so long since.
   void note_run(std::uint64_t ns) noexcept { new_pages_ += ns / kNsPerPage; }
 

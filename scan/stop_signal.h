@@ -1,12 +1,14 @@
 // The signal that stops a thread, and what the thread does when it comes.
 //
-// A signal carries the generation of its stop and the number of a slot. The handler writes into the slot where the
-// thread was interrupted, counts itself as one more answer, and waits until the generation is another: it spins, and
-// does an errand (errand.h) if there is one, or sleeps.
+// A signal carries the number of its stop and that of a slot. The handler writes into the slot where the thread was
+// interrupted, counts itself as one more answer, and waits until the stop is over: it spins, and does an errand
+// (errand.h) if there is one, or sleeps. Meanwhile it looks after the scanner's lease (stop_lease.h); of those that
+// sleep the first to answer does.
 //
 // Invariants
-//   1. Slots are never unmapped. A signal that arrives late, after its stop was called off, finds another generation;
-//      its handler returns at once.
+//   1. Slots are never unmapped. A signal that arrives late, after its stop was called off, finds that over; its
+//   handler
+//      returns at once.
 //   2. The handler uses nothing but its slot, futexes, the clock and the number of its processor, and an errand that it
 //      takes; it keeps errno.
 //   3. A handler that was late may still write into its slot when the next stop has given that to somebody else. But it
@@ -26,6 +28,7 @@
 
 #include "scan/mappings.h"
 #include "scan/registers.h"
+#include "scan/stop_lease.h"
 #include "scan/verdict.h"
 
 namespace arenascan::scan {
@@ -48,10 +51,10 @@ class StopSignal {
   [[nodiscard]] static Incomplete prepare(int wanted) noexcept;
   [[nodiscard]] static int number() noexcept;  // the one that prepare() has taken
 
-  // A new generation. `may_spin`: each thread may have a processor for itself.
+  // A new stop; returns what its handlers answer, an odd number. `may_spin`: each thread may have a processor for
+  // itself.
   static std::uint32_t begin(bool may_spin) noexcept;
-  // Everybody who waits goes on.
-  static void end() noexcept;
+  [[nodiscard]] static StopLease& lease() noexcept;
 
   // False, and errno: it was not sent.
   [[nodiscard]] static bool send(int thread_id, std::size_t slot) noexcept;

@@ -21,9 +21,8 @@ namespace {
 using Slot = StopSignal::Slot;
 
 // What a signal carries: which slot, of which stop. One that comes late belongs to an earlier stop.
-std::uintptr_t ticket(std::uint32_t generation, std::size_t slot) noexcept {
-  return std::uintptr_t{generation} << 32 | slot;
-}
+std::uintptr_t ticket(std::uint32_t stop, std::size_t slot) noexcept { return std::uintptr_t{stop} << 32 | slot; }
+constexpr std::uint32_t answer_of(std::uint32_t stop) noexcept { return 2 * stop + 1; }
 
 // A short pause ends before a thread that went to sleep would run again: on a virtual machine that took 0.2 ms of a
 // gap of 0.7.
@@ -37,9 +36,11 @@ constexpr std::size_t kReservedBytes = StopSignal::kMostThreads * (sizeof(Slot) 
 Slot* g_slots = nullptr;
 std::size_t g_slots_committed = 0;  // writer: scanner, before it queues a signal; readers: handlers that got one
 
-// Generation of the stop under way; odd: stopped, even: running. Writer: scanner. Readers: handlers, which wait on it.
-// Release/acquire, so that nothing a resumed thread does comes before the scanner's last read.
-constinit std::atomic<std::uint32_t> g_generation{0};
+constinit StopLease g_lease;
+std::uint32_t g_stop = 0;  // the last one; the scanner's
+// How many had answered before: who answers next looks after the lease, when it sleeps. Writer: the scanner, before the
+// stop begins; readers: its handlers. Relaxed: should a late one of an earlier stop come between, nobody does.
+constinit std::atomic<std::uint32_t> g_answered_before{0};
 
 // Raised by every handler that has answered; the scanner waits on it until it has come to g_awaited, which it writes
 // before. Sequentially consistent: either the handler that makes it complete sees what is awaited, and wakes the
@@ -82,26 +83,27 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
   return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
 }
 
-void wait_for_other_than(std::uint32_t generation) noexcept {
-  const auto is_over = [generation] { return g_generation.load(std::memory_order_acquire) != generation; };
+void wait_until_over(std::uint32_t stop, bool looks_after) noexcept {
   if (g_has_processors.load(std::memory_order_relaxed) && is_beside_scanner()) {
-    const std::uint64_t until = alloc::os_monotonic_ns() + kSpinWhileStoppedNs;
-    while (!is_over() && alloc::os_monotonic_ns() < until) {
-      for (unsigned i = 0; i < kSpinsAClock && !is_over(); ++i) __builtin_ia32_pause();
+    std::uint64_t now = alloc::os_monotonic_ns();
+    for (const std::uint64_t until = now + kSpinWhileStoppedNs; g_lease.lasts(stop) && now < until;
+         now = alloc::os_monotonic_ns()) {
+      g_lease.call_off_late(stop, now);
+      for (unsigned i = 0; i < kSpinsAClock && g_lease.lasts(stop); ++i) __builtin_ia32_pause();
       do_offered_errand();
     }
   }
-  while (!is_over()) futex(g_generation, FUTEX_WAIT, generation, nullptr);
+  while (g_lease.lasts(stop)) {
+    if (looks_after) g_lease.call_off_late(stop, alloc::os_monotonic_ns());
+    g_lease.sleep(stop, looks_after);
+  }
 }
 
 void wait_while_stopped(const siginfo_t* info, void* opaque) noexcept {
   const auto carried = reinterpret_cast<std::uintptr_t>(info->si_value.sival_ptr);
-  const auto generation = static_cast<std::uint32_t>(carried >> 32);
+  const auto stop = static_cast<std::uint32_t>(carried >> 32);
   const auto index = static_cast<std::uint32_t>(carried);
-  if (info->si_code != SI_QUEUE || generation != g_generation.load(std::memory_order_acquire) || generation % 2 == 0 ||
-      index >= g_slots_committed) {
-    return;
-  }
+  if (info->si_code != SI_QUEUE || !g_lease.lasts(stop) || index >= g_slots_committed) return;
   Slot& slot = g_slots[index];
   const auto& context = *static_cast<const ucontext_t*>(opaque);
   slot.thread = {slot.thread_id,
@@ -110,12 +112,12 @@ void wait_while_stopped(const siginfo_t* info, void* opaque) noexcept {
                  reinterpret_cast<std::uintptr_t>(std::begin(context.uc_mcontext.gregs)),
                  reinterpret_cast<std::uintptr_t>(std::end(context.uc_mcontext.gregs)),
                  reinterpret_cast<std::uintptr_t>(context.uc_mcontext.fpregs)};
-  slot.answer.store(generation, std::memory_order_release);
+  slot.answer.store(answer_of(stop), std::memory_order_release);
   const std::uint32_t answers = g_answers.fetch_add(1, std::memory_order_seq_cst) + 1;
   if (static_cast<std::int32_t>(answers - g_awaited.load(std::memory_order_seq_cst)) >= 0) {
     futex(g_answers, FUTEX_WAKE, 1, nullptr);
   }
-  wait_for_other_than(generation);
+  wait_until_over(stop, answers == g_answered_before.load(std::memory_order_relaxed) + 1);
   g_left.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -179,20 +181,19 @@ int StopSignal::intended_number(int wanted) noexcept {
 std::uint32_t StopSignal::begin(bool may_spin) noexcept {
   g_scanners_processor.store(own_processor(), std::memory_order_relaxed);
   g_has_processors.store(may_spin, std::memory_order_relaxed);
-  return g_generation.fetch_add(1, std::memory_order_acq_rel) + 1;
+  g_answered_before.store(answers(), std::memory_order_relaxed);
+  g_stop = g_lease.begin();
+  return answer_of(g_stop);
 }
 
-void StopSignal::end() noexcept {
-  g_generation.fetch_add(1, std::memory_order_acq_rel);
-  futex(g_generation, FUTEX_WAKE, INT32_MAX, nullptr);
-}
+StopLease& StopSignal::lease() noexcept { return g_lease; }
 
 bool StopSignal::send(int thread_id, std::size_t slot) noexcept {
   siginfo_t info{};
   info.si_signo = number();
   info.si_code = SI_QUEUE;
   info.si_pid = alloc::os_process_id();
-  info.si_value.sival_ptr = reinterpret_cast<void*>(ticket(g_generation.load(std::memory_order_relaxed), slot));
+  info.si_value.sival_ptr = reinterpret_cast<void*>(ticket(g_stop, slot));
   return syscall(SYS_rt_tgsigqueueinfo, alloc::os_process_id(), thread_id, info.si_signo, &info) == 0;
 }
 

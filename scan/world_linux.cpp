@@ -14,6 +14,8 @@ namespace {
 constexpr std::uint64_t kWaitSliceNs = 5'000'000;
 // A running thread answers within this; to go to sleep and be woken takes the scanner as long.
 constexpr std::uint64_t kSpinNs = 100'000;
+// A scanner that runs calls a stop off itself.
+constexpr std::uint64_t kLeaseNs = 50'000;
 
 constinit Tracer g_tracer;  // the scanner's
 
@@ -31,6 +33,7 @@ class Stopper {
       if (outcome.problem == Incomplete::kNo) outcome = wait_for_answers();
       if (outcome.problem != Incomplete::kNo) return outcome;
     }
+    if (!StopSignal::lease().hold()) return {Incomplete::kThreadNotStopped, StopSignal::slot(0).thread_id};
     stopped = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       const StopSignal::Slot& slot = StopSignal::slot(i);
@@ -55,7 +58,10 @@ class Stopper {
       StopSignal::Slot& slot = StopSignal::slot(count_);
       slot.thread_id = thread_id;
       slot.answer.store(0, std::memory_order_relaxed);
-      if (stopped_at_ns_ == 0) stopped_at_ns_ = alloc::os_monotonic_ns();
+      if (stopped_at_ns_ == 0) {
+        stopped_at_ns_ = alloc::os_monotonic_ns();
+        lease_until(after_patience(stopped_at_ns_));
+      }
       if (g_tracer.knows(thread_id)) {
         if (blocks_signal(thread_id, signal_)) {
           ++count_;
@@ -79,23 +85,23 @@ class Stopper {
     await_missing();
     const std::uint64_t began = alloc::os_monotonic_ns();
     const std::uint64_t spin_until = processors_ > 1 ? began + kSpinNs : 0;
-    const std::uint64_t patience = settings_.patience_ns == 0 ? UINT64_MAX - began : settings_.patience_ns;
-    std::uint64_t late_at = began + patience;
+    std::uint64_t late_at = after_patience(began);
+    lease_until(late_at);
     for (std::uint32_t before = answers_before_;;) {
       const std::uint32_t seen = StopSignal::answers();
       const StopSignal::Slot* const missing = first_missing();
       if (missing == nullptr) return {};
       const World::Outcome not_stopped{Incomplete::kThreadNotStopped, missing->thread_id};
       const std::uint64_t now = alloc::os_monotonic_ns();
-      if (now >= deadline_ns_) return not_stopped;
-      if (std::exchange(before, seen) != seen) late_at = now + std::min(patience, UINT64_MAX - now);
+      if (now >= deadline_ns_ || StopSignal::lease().is_over()) return not_stopped;
+      if (std::exchange(before, seen) != seen) lease_until(late_at = after_patience(now));
       if (now < spin_until) {
         __builtin_ia32_pause();
         continue;
       }
       if (now >= late_at) {
         if (!blocks_signal(missing->thread_id, signal_)) return not_stopped;
-        late_at = UINT64_MAX;  // to be traced, or let pass
+        lease_until(late_at = UINT64_MAX);  // to be traced, or let pass
       }
       const std::uint64_t slice = std::min(kWaitSliceNs, late_at - now);
       if (StopSignal::sleep_for_answers(seen, slice) || slice < kWaitSliceNs) continue;
@@ -104,6 +110,14 @@ class Stopper {
         return {Incomplete::kThreadNotStopped, missing->thread_id};
       }
     }
+  }
+
+  [[nodiscard]] std::uint64_t after_patience(std::uint64_t now) const noexcept {
+    return settings_.patience_ns == 0 ? UINT64_MAX : now + std::min(settings_.patience_ns, UINT64_MAX - now);
+  }
+
+  static void lease_until(std::uint64_t late_at) noexcept {
+    StopSignal::lease().lease_until(late_at + std::min(kLeaseNs, UINT64_MAX - late_at));
   }
 
   [[nodiscard]] const StopSignal::Slot* first_missing() noexcept {
@@ -137,6 +151,7 @@ class Stopper {
   // Where that fails it is tried again: a thread in vfork, with all signals blocked, may first have to be let pass.
   bool trace(StopSignal::Slot& slot, bool was_signalled) noexcept {
     const std::uint64_t deadline = std::min(deadline_ns_, alloc::os_monotonic_ns() + kWaitSliceNs);
+    lease_until(UINT64_MAX);
     const Tracer::Answer answer = g_tracer.stop(slot.thread_id, deadline, slot.thread);
     if (answer == Tracer::Answer::kFailed) return false;
     if (answer == Tracer::Answer::kStopped && was_signalled && !has_pending(slot.thread_id, signal_)) {
@@ -162,7 +177,7 @@ class Stopper {
     return false;
   }
 
-  // No generations: those are odd.
+  // No answers of handlers: those are odd.
   static constexpr std::uint32_t kEnded = 0xFFFFFFFE;
   static constexpr std::uint32_t kTraced = 0xFFFFFFFC;
 
@@ -199,9 +214,15 @@ World::Outcome World::stop(const StopSettings& settings, Meanwhile meanwhile) no
 void World::resume() noexcept {
   const alloc::ErrnoKeeper keeper;
   count_ = 0;
-  StopSignal::end();
+  StopSignal::lease().end();
   g_tracer.resume();
 }
+
+void World::lease_until(std::uint64_t ns) noexcept { StopSignal::lease().lease_until(ns); }
+
+bool World::hold() noexcept { return StopSignal::lease().hold(); }
+
+std::uint64_t World::called_off_at_ns() noexcept { return StopSignal::lease().called_off_at_ns(); }
 
 bool World::has_resumed() noexcept { return StopSignal::all_have_left(); }
 

@@ -1,13 +1,14 @@
-// args: move pair lost hurried slowed stopped denied closed
+// args: move pair lost hurried slowed held held_pair stopped denied closed
 // Scans beside threads that do nothing but move pointers: exchanges between slots, lists spliced, vectors and arrays
 // that grow. Nothing is ever lost, so nothing may be reported; with 1,000 objects lost beforehand, all of them, in each
 // scan.
 //
 // move, lost: marked concurrently. pair: with one other thread, which spins while it is stopped, where there are two
 // processors, and runs errands. hurried: with next to no time in pauses, so that most are given up; slowed: with the
-// one thread of pair, which is slowed down then. stopped: with
-// the world stopped, by option. denied: the system refuses to watch writes. closed: the program closes all files it
-// does not know, again and again. ARENA_TEST_SCANS: how many scans.
+// one thread of pair, which is slowed down then. held, held_pair: like move and pair, and now and then the scanner has
+// no processor, so that stops are called off. stopped: with the world stopped, by option. denied: the system refuses to
+// watch writes. closed: the program closes all files it does not know, again and again. ARENA_TEST_SCANS: how many
+// scans.
 #include <arenascan/arena.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -25,10 +26,13 @@
 #include <cstring>
 #include <list>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include "tests/holder.h"
 
 namespace {
 
@@ -190,7 +194,8 @@ int main(int, char** argv) {
   scrub_stack();
 
   std::vector<std::thread> threads;
-  if (what == "pair" || what == "slowed") {
+  const bool is_pair = what == "pair" || what == "slowed" || what == "held_pair";
+  if (is_pair) {
     threads.emplace_back(shuffle_young);
   } else {
     threads.emplace_back(exchange_between_slots, 1);
@@ -203,8 +208,13 @@ int main(int, char** argv) {
   if (what == "closed") threads.emplace_back(close_unknown_files);
 
   const char* const wanted_scans = std::getenv("ARENA_TEST_SCANS");
-  const unsigned long usual_scans = what == "slowed" ? 400 : what == "pair" ? 200 : what == "hurried" ? 60 : 40;
+  const unsigned long usual_scans = what == "slowed" ? 400 : is_pair ? 200 : what == "hurried" ? 60 : 40;
   const unsigned long scans = wanted_scans != nullptr ? std::strtoul(wanted_scans, nullptr, 10) : usual_scans;
+  std::optional<arenascan::test::NowAndThenHolder> holder;
+  if (what == "held" || what == "held_pair") {
+    holder.emplace(static_cast<pid_t>(syscall(SYS_gettid)));
+    if (!holder->holds()) std::fputs("NOT TESTED: takes a process that may trace its parent\n", stderr);
+  }
   const std::size_t expected = what == "lost" ? kLost : 0;
   unsigned long wrong = 0;
   unsigned long concurrent = 0;
@@ -223,6 +233,7 @@ int main(int, char** argv) {
     std::fprintf(stderr, "scan %lu: %llu objects reported, not %zu\n", i,
                  static_cast<unsigned long long>(result.leaked.objects), expected);
   }
+  holder.reset();
   g_done = true;
   for (std::thread& thread : threads) thread.join();
   std::fprintf(stderr, "%lu scans (%lu concurrent, %lu incomplete; the last: %s), %llu moves, %lu wrong\n", scans,

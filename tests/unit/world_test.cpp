@@ -268,6 +268,50 @@ TEST_CASE("a stop is called off when a thread could answer and does not, and all
   other.join();
 }
 
+TEST_CASE("a scanner that is late loses a stop that it has on a lease, and keeps one that it holds") {
+  constexpr std::uint64_t kMs = 1'000'000;
+  std::array<Busy, 5> busy;
+  std::vector<std::thread> threads;
+  const auto steps = [&] {
+    std::uint64_t sum = 0;
+    for (const Busy& one : busy) sum += one.steps;
+    return sum;
+  };
+  scan::World world;
+  // One thread, which spins while it is stopped where it can; or more than there are processors, which sleep.
+  for (const std::size_t count : {std::size_t{1}, busy.size()}) {
+    while (threads.size() < count) threads.emplace_back(spin, std::ref(busy[threads.size()]));
+    for (const auto meanwhile : {scan::World::Meanwhile::kSpin, scan::World::Meanwhile::kSleep}) {
+      REQUIRE(world.stop(kSettings, meanwhile).problem == scan::Incomplete::kNo);
+      std::uint64_t before = steps();
+      alloc::os_sleep_ns(5 * kMs);
+      CHECK(steps() == before);
+      scan::World::lease_until(alloc::os_monotonic_ns() + 1'000'000 * kMs);
+      alloc::os_sleep_ns(5 * kMs);
+      CHECK(steps() == before);
+      CHECK(scan::World::hold());
+
+      const std::uint64_t ends = alloc::os_monotonic_ns() + kMs;
+      scan::World::lease_until(ends);
+      while (steps() == before) std::this_thread::yield();
+      CHECK(alloc::os_monotonic_ns() >= ends);
+      CHECK_FALSE(scan::World::hold());
+      CHECK(scan::World::called_off_at_ns() >= ends);
+      CHECK(scan::World::called_off_at_ns() <= alloc::os_monotonic_ns());
+      world.resume();
+
+      REQUIRE(world.stop(kSettings, meanwhile).problem == scan::Incomplete::kNo);  // what was late is of no effect
+      CHECK(world.threads().size() == count);
+      before = steps();
+      alloc::os_sleep_ns(5 * kMs);
+      CHECK(steps() == before);
+      world.resume();
+    }
+  }
+  for (Busy& one : busy) one.done = true;
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST_CASE("a program that takes the signal over is noticed") {
   scan::World world;
   REQUIRE(world.stop(kSettings).problem == scan::Incomplete::kNo);
