@@ -208,7 +208,11 @@ int main(int, char** argv) {
   if (what == "closed") threads.emplace_back(close_unknown_files);
 
   const char* const wanted_scans = std::getenv("ARENA_TEST_SCANS");
-  const unsigned long usual_scans = what == "slowed" ? 400 : is_pair ? 200 : what == "hurried" ? 60 : 40;
+  const unsigned long usual_scans = what == "slowed"    ? 400
+                                    : is_pair           ? 200
+                                    : what == "hurried" ? 60
+                                    : what == "held"    ? 20
+                                                        : 40;
   const unsigned long scans = wanted_scans != nullptr ? std::strtoul(wanted_scans, nullptr, 10) : usual_scans;
   std::optional<arenascan::test::NowAndThenHolder> holder;
   if (what == "held" || what == "held_pair") {
