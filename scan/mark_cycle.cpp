@@ -23,6 +23,9 @@ constexpr std::size_t kWorthwhileBytes = std::size_t{1} << 20;
 // more: a program that writes faster than pauses allow to follow gets longer ones, instead of no verdict.
 constexpr unsigned kAttemptsABudget = 32;
 constexpr unsigned kBudgetsDoubled = 3;
+// By which part of it a pause may be longer than the roots take, at first, and after a few in vain.
+constexpr unsigned kAttemptsAtFirst = 4;
+constexpr unsigned part_over_roots(unsigned attempts) noexcept { return attempts < kAttemptsAtFirst ? 4 : 2; }
 
 // A program that is slowed down runs one part of so many of the time, once it runs: threads that slept have to be
 // woken.
@@ -147,7 +150,6 @@ Incomplete MarkCycle::run_concurrent(const Job& job, OrphanList& white) noexcept
   const std::uint64_t began = os_monotonic_ns();
   if (const Incomplete problem = begin_concurrent(job); problem != Incomplete::kNo) return problem;
   mark_annotated(marker_.page_end());
-
   Incomplete problem = rereader_.drain(job.pace, Phase::kMark);
   if (problem == Incomplete::kNo) problem = rereader_.begin(job.pace);
   const std::uint64_t marked = os_monotonic_ns();
@@ -190,7 +192,7 @@ Incomplete MarkCycle::finish(const Job& job, OrphanList& white) noexcept {
     const std::uint64_t pause_ns = doubled < kBudgetsDoubled ? job.settings.pause_ns << doubled : 0;
     keep_white(white, marker_.epoch());
     Attempt attempt = Attempt::kFinished;
-    problem = try_to_finish(job, pause_ns, white, attempt);
+    problem = try_to_finish(job, pause_ns, pause_ns / part_over_roots(attempts), white, attempt);
     await_errand();  // of a thread that had no processor for it
     if (problem != Incomplete::kNo || attempt == Attempt::kFinished) break;
     problem = rereader_.drain(job.pace, Phase::kReread);
@@ -250,11 +252,11 @@ Incomplete MarkCycle::settle(const Job& job) noexcept {
   return rereader_.catch_up_hot(job.pace);
 }
 
-// A pause of `pause_ns` at most, and longer by half of that than the roots take; 0: no limit. Where that will not do,
-// it is used for listing what was written, and for protecting it, which takes a sixth of the time while no thread runs.
-Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white,
-                                    Attempt& attempt) noexcept {
-  const std::uint64_t limit_ns = pauses_.until_resume_ns(std::max(pause_ns, first_pause_ns_ + pause_ns / 2));
+// A pause of `pause_ns` at most, or so much longer than the roots take; 0: no limit. Where that will not do, it is used
+// for listing what was written, and for protecting it, which takes a sixth of the time while no thread runs.
+Incomplete MarkCycle::try_to_finish(const Job& job, std::uint64_t pause_ns, std::uint64_t over_roots_ns,
+                                    OrphanList& white, Attempt& attempt) noexcept {
+  const std::uint64_t limit_ns = pauses_.until_resume_ns(std::max(pause_ns, first_pause_ns_ + over_roots_ns));
   const std::uint64_t before_ns = std::max(first_pause_ns_, until_listed_ns_);
   const bool may_do = pause_ns == 0 || rereader_.expects_little() || before_ns + rereader_.expected_ns() <= limit_ns;
   Incomplete problem = Incomplete::kNo;
@@ -383,9 +385,8 @@ Incomplete MarkCycle::find_retainers(const MarkSettings& settings, std::uintptr_
   const Pause pause(pauses_, settings.stop, verdict, [&] { return has_memory = marker_.begin_locked(); });
   found.incomplete_thread = verdict.incomplete_thread;
   if (!pause.is_stopped()) return has_memory ? pause.problem() : Incomplete::kNoMemory;
-  Incomplete problem = Incomplete::kNo;
   pagemap_.open(Pagemap::Beside::kStoppedWorld);
-  problem = collect_roots(job);
+  Incomplete problem = collect_roots(job);
   pagemap_.close();
   marker_.set_closed(roots_.closed_heap());
   if (problem == Incomplete::kNo) {

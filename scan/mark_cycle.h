@@ -135,7 +135,8 @@ class MarkCycle {
   Incomplete reread_slowly(const Job& job, std::uint64_t pause_ns) noexcept;
   [[nodiscard]] std::uint64_t lease_slowed(std::uint64_t pause_ns) noexcept;
   enum class Attempt : std::uint8_t { kFinished, kTooLong, kStoppedLate, kListed, kOutgrown };
-  Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, OrphanList& white, Attempt& attempt) noexcept;
+  Incomplete try_to_finish(const Job& job, std::uint64_t pause_ns, std::uint64_t over_roots_ns, OrphanList& white,
+                           Attempt& attempt) noexcept;
   Incomplete finish_until(const Job& job, std::uint64_t deadline_ns, OrphanList& white, Attempt& attempt) noexcept;
   Incomplete mark_from_roots(const Job& job) noexcept;
 

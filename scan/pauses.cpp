@@ -95,19 +95,19 @@ void Pauses::lease_until(std::uint64_t deadline_ns) noexcept {
   if (is_alone_) return;
   is_heap_locked_ = false;
   heap_.unlock();
-  World::lease_until(deadline_ns + std::min(kLeaseNs, UINT64_MAX - deadline_ns));
+  World::lease().lease_until(deadline_ns + std::min(kLeaseNs, UINT64_MAX - deadline_ns));
 }
 
 bool Pauses::hold() noexcept {
   if (is_alone_) return true;
-  if (!World::hold()) return false;
+  if (!World::lease().hold()) return false;
   heap_.lock();  // which nobody has
   is_heap_locked_ = true;
   return true;
 }
 
 void Pauses::note(Verdict& verdict) const noexcept {
-  const std::uint64_t called_off_at = World::called_off_at_ns();
+  const std::uint64_t called_off_at = World::lease().called_off_at_ns();
   const std::uint64_t pause = (called_off_at > began_ns_ ? called_off_at : os_monotonic_ns()) - began_ns_;
   ++verdict.pauses;
   verdict.total_pause_ns += pause;

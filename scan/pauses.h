@@ -13,7 +13,7 @@
 // again a little later, with more patience after every few attempts; until the time limit, when the scan is incomplete.
 //
 // Nor does anybody wait for a scanner that has none: what may as well be done beside the program is done on a lease
-// (lease_until(); stop_signal.h), with the heap's lock left to whoever needs it.
+// (stop_lease.h), with the heap's lock left to whoever needs it.
 //
 // Lock order: thread registry -> user roots -> heap; all are held before the first thread is stopped, since one that is
 // stopped may have been about to take them.

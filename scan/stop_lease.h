@@ -12,8 +12,9 @@
 //     end()
 //
 // Invariants
-//   1. A stop that was called off is not taken up again: hold() and call_off() change the same word by exchange, from
-//      the same value, and one of them fails.
+//   1. A stop that was called off is not taken up again: hold() and call_off_late() change the same word, by exchange
+//   and
+//      from the same value, so that one of them fails.
 //   2. Nothing that a thread does when a held stop has ended comes before what the scanner did in it.
 //
 // Threads: begin() to end() by the scanner, one stop at a time; lasts() to sleep() by stopped threads, from signal

@@ -6,9 +6,8 @@
 // sleep the first to answer does.
 //
 // Invariants
-//   1. Slots are never unmapped. A signal that arrives late, after its stop was called off, finds that over; its
-//   handler
-//      returns at once.
+//   1. Slots are never unmapped. The handler of a signal that arrives late, when its stop has been called off, returns
+//      at once.
 //   2. The handler uses nothing but its slot, futexes, the clock and the number of its processor, and an errand that it
 //      takes; it keeps errno.
 //   3. A handler that was late may still write into its slot when the next stop has given that to somebody else. But it

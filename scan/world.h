@@ -16,8 +16,7 @@
 //
 // Invariants
 //   1. Nothing between stop() and resume() allocates from any tracked heap or takes a lock that was not held before.
-//   2. Nothing between lease_until() and hold() reads what a running program may unmap.
-//   3. A thread that ended meanwhile is not waited for; one that does not answer within the time limit makes stop()
+//   2. A thread that ended meanwhile is not waited for; one that does not answer within the time limit makes stop()
 //      fail, and all others are let go. So does, sooner, one that could answer and has no processor: threads that stand
 //      would wait for what another process, or another machine on the same host, does with it (pauses.h tries again).
 //
@@ -30,6 +29,7 @@
 
 #include "scan/mappings.h"
 #include "scan/registers.h"
+#include "scan/stop_lease.h"
 #include "scan/verdict.h"
 
 namespace arenascan::scan {
@@ -60,13 +60,9 @@ class World {
   enum class Meanwhile : std::uint8_t { kSpin, kSleep };
   Outcome stop(const StopSettings& settings, Meanwhile meanwhile = Meanwhile::kSpin) noexcept;
 
-  // What is done from now on may be done beside a running program. Should the scanner not have its processor at that
-  // time (by os_monotonic_ns()), the threads go on by themselves.
-  static void lease_until(std::uint64_t ns) noexcept;
-  // They stand until resume(), and have stood all the while. False: they have gone on.
-  [[nodiscard]] static bool hold() noexcept;
-  // When they did so the last time; 0: never.
-  [[nodiscard]] static std::uint64_t called_off_at_ns() noexcept;
+  // On what terms they stand. They are held when stop() returns; while they are not, nothing may be read that a running
+  // program may unmap.
+  static StopLease& lease() noexcept;
 
   // Lets all stopped threads go on.
   void resume() noexcept;

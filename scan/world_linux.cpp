@@ -218,11 +218,7 @@ void World::resume() noexcept {
   g_tracer.resume();
 }
 
-void World::lease_until(std::uint64_t ns) noexcept { StopSignal::lease().lease_until(ns); }
-
-bool World::hold() noexcept { return StopSignal::lease().hold(); }
-
-std::uint64_t World::called_off_at_ns() noexcept { return StopSignal::lease().called_off_at_ns(); }
+StopLease& World::lease() noexcept { return StopSignal::lease(); }
 
 bool World::has_resumed() noexcept { return StopSignal::all_have_left(); }
 
