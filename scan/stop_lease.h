@@ -18,7 +18,7 @@
 //   2. Nothing that a thread does when a held stop has ended comes before what the scanner did in it.
 //
 // Threads: begin() to end() by the scanner, one stop at a time; lasts() to sleep() by stopped threads, from signal
-// handlers. Called by: stop_signal.
+// handlers. Called by: stop_signal, world, pauses.
 #pragma once
 
 #include <atomic>
