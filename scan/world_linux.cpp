@@ -25,7 +25,7 @@ class Stopper {
 
   World::Outcome run(World::Meanwhile meanwhile, std::size_t& stopped, std::uint64_t& stopped_at_ns) noexcept {
     answers_before_ = StopSignal::answers();  // those who answered an earlier stop have done so
-    generation_ = StopSignal::begin(meanwhile == World::Meanwhile::kSpin && alloc::os_thread_count() <= processors_);
+    answer_ = StopSignal::begin(meanwhile == World::Meanwhile::kSpin && alloc::os_thread_count() <= processors_);
     for (std::size_t before = SIZE_MAX; before != count_;) {
       before = count_;
       World::Outcome outcome = signal_new_threads();
@@ -127,7 +127,7 @@ class Stopper {
 
   [[nodiscard]] bool has_answered(const StopSignal::Slot& slot) const noexcept {
     const std::uint32_t answer = slot.answer.load(std::memory_order_acquire);
-    return answer == generation_ || answer == kEnded || answer == kTraced;
+    return answer == answer_ || answer == kEnded || answer == kTraced;
   }
 
   void await_missing() const noexcept {
@@ -185,7 +185,7 @@ class Stopper {
   std::uint64_t deadline_ns_ = alloc::os_monotonic_ns() + settings_.timeout_ns;
   int self_ = alloc::os_thread_id();
   int signal_ = StopSignal::number();
-  std::uint32_t generation_ = 0;
+  std::uint32_t answer_ = 0;
   std::size_t processors_ = StopSignal::processors();
   std::size_t count_ = 0;
   std::size_t answered_ = 0;
