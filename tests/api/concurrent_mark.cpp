@@ -210,7 +210,7 @@ int main(int, char** argv) {
   const char* const wanted_scans = std::getenv("ARENA_TEST_SCANS");
   const unsigned long usual_scans = what == "slowed"    ? 400
                                     : is_pair           ? 200
-                                    : what == "hurried" ? 60
+                                    : what == "hurried" ? 30
                                     : what == "held"    ? 20
                                                         : 40;
   const unsigned long scans = wanted_scans != nullptr ? std::strtoul(wanted_scans, nullptr, 10) : usual_scans;

@@ -41,9 +41,9 @@ int connect_to_self() {
 }
 
 bool is_readable(int file) {
-  constexpr int kPatienceMs = 20'000;
+  const int patience_ms = needs_whole_scans() ? 20'000 : 3'000;
   pollfd wanted{file, POLLIN, 0};
-  return poll(&wanted, 1, kPatienceMs) > 0;
+  return poll(&wanted, 1, patience_ms) > 0;
 }
 
 Told parse(const std::string& answer) {

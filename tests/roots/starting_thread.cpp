@@ -1,5 +1,7 @@
 // What a thread is to work with, between its creation and its start: with one processor for both, the new thread has
-// not run when its creator scans, unless somebody else has taken the processor in between. args: on
+// not run when its creator scans, unless somebody else has taken the processor in between. ARENA_TEST_ROUNDS: how often
+// (200).
+// args: on
 #include <sched.h>
 
 #include <atomic>
@@ -31,8 +33,10 @@ int main() {
     std::perror("sched_setaffinity");
     return 1;
   }
+  const char* const wanted_rounds = std::getenv("ARENA_TEST_ROUNDS");
+  const long rounds = wanted_rounds != nullptr ? std::strtol(wanted_rounds, nullptr, 10) : 200;
   int failures = 0;
-  for (int round = 0; round < 200 && failures == 0; ++round) {
+  for (long round = 0; round < rounds && failures == 0; ++round) {
     const std::uint32_t mark = arena_mark();
     g_may_end = false;
     std::thread thread = begin(allocate_hidden());
