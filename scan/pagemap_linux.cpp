@@ -46,9 +46,11 @@ bool ask(int file, ScanArgument question, AddressRange range, Told&& told) noexc
   std::array<ScanRegion, 256> regions;
   question.size = sizeof(question);
   question.regions = reinterpret_cast<std::uint64_t>(regions.data());
-  question.region_count = regions.size();
   const bool changes = (question.flags & kProtectMatching) != 0;
   const AddressRange pages = whole_pages(range);
+  // The kernel makes room for as many regions as it may tell of: no more than there can be.
+  const std::size_t most = (pages.end - pages.begin) / alloc::kOsPageBytes / 2 + 1;
+  question.region_count = std::min(regions.size(), most);
   for (question.begin = pages.begin; question.begin < pages.end; question.begin = question.walk_end) {
     question.end = changes ? std::min<std::uint64_t>(pages.end, question.begin + kStepBytes) : pages.end;
     int count = 0;

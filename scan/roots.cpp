@@ -337,24 +337,6 @@ void RootCollector::add_closed_heap(AddressRange part) noexcept {
   add_run(part, this);
 }
 
-// Only what is read of modules, and what is never a root but for the heap, where the program may have closed pages.
-void RootCollector::leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept {
-  const auto leave = [this](AddressRange range) { fits_ = unasked_.push_back(range) && fits_; };
-  unasked_.clear();
-  if (modules_stand_) {
-    for (const AddressRange& range : constants_) leave(range);
-  }
-  for (const AddressRange& range : never) {
-    leave({range.begin, std::min(range.end, heap_in_use.begin)});
-    leave({std::max(range.begin, heap_in_use.end), range.end});
-  }
-  sort_and_merge(unasked_);
-}
-
-bool RootCollector::read_mappings() noexcept {
-  return mappings_.read({unasked_.begin(), unasked_.size()}, {sealed_.begin(), modules_stand_ ? sealed_.size() : 0});
-}
-
 Incomplete RootCollector::collect_world_stopped(const RootSettings& settings, std::span<const StoppedThread> stopped,
                                                 const StoppedThread& self, const ThreadRegistry& registry,
                                                 std::span<const AddressRange> never, AddressRange heap_in_use,

@@ -25,9 +25,9 @@
 // that nothing is there.
 //
 // While the modules stand where they were listed, what the program only reads of them is not asked about (of data that
-// the loader has made read-only, unless somebody has made it writable), and short parts of their data that were touched
-// as a whole are taken to be so still. (Should the program have given such a page back, it is read as what its file
-// holds, or as zeros.)
+// the loader has made read-only, unless somebody has made it writable), nor about the kernel's own mappings; and short
+// parts of their data that were touched as a whole are taken to be so still. (Should the program have given such a page
+// back, it is read as what its file holds, or as zeros.)
 //
 // Two steps: prepare() while the program runs, for what may take the dynamic loader's lock; collect_world_stopped() for
 // the rest, which allocates only tool memory.
@@ -154,6 +154,7 @@ class RootCollector {
   [[nodiscard]] static bool look_up(void* address, Module& module) noexcept;
   [[nodiscard]] bool modules_stand() const noexcept;
   [[nodiscard]] bool read_mappings() noexcept;
+  void learn_own_of_kernel() noexcept;
   [[nodiscard]] bool is_whole(AddressRange range) const noexcept;
   void learn_whole(std::span<const Wanted> wanted, std::size_t first_root) noexcept;
   void leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept;
@@ -161,7 +162,7 @@ class RootCollector {
   [[nodiscard]] const Mapping* mapping_of(std::uintptr_t address) const noexcept;
 
   MappingTable mappings_;
-  alloc::MetaVector<AddressRange> constants_;  // what modules only read
+  alloc::MetaVector<AddressRange> constants_;  // what modules only read, and the kernel's own ([vvar])
   alloc::MetaVector<AddressRange> sealed_;     // what the loader has made read-only of their data; sorted
   alloc::MetaVector<AddressRange> unasked_;    // where mappings do not matter; sorted
   alloc::MetaVector<AddressRange> modules_;    // what they write to; sorted

@@ -98,4 +98,38 @@ Incomplete RootCollector::prepare(bool is_alone) noexcept {
   return Incomplete::kNoMemory;
 }
 
+// Only what is read of modules, and what is never a root but for the heap, where the program may have closed pages.
+void RootCollector::leave_unasked(std::span<const AddressRange> never, AddressRange heap_in_use) noexcept {
+  const auto leave = [this](AddressRange range) { fits_ = unasked_.push_back(range) && fits_; };
+  unasked_.clear();
+  if (modules_stand_) {
+    for (const AddressRange& range : constants_) leave(range);
+  }
+  for (const AddressRange& range : never) {
+    leave({range.begin, std::min(range.end, heap_in_use.begin)});
+    leave({std::max(range.begin, heap_in_use.end), range.end});
+  }
+  sort_and_merge(unasked_);
+}
+
+bool RootCollector::read_mappings() noexcept {
+  if (!mappings_.read({unasked_.begin(), unasked_.size()}, {sealed_.begin(), modules_stand_ ? sealed_.size() : 0})) {
+    return false;
+  }
+  learn_own_of_kernel();
+  return true;
+}
+
+// They stay where they are, beside the module that reads them ([vdso]).
+void RootCollector::learn_own_of_kernel() noexcept {
+  if (!modules_stand_) return;
+  for (const Mapping& mapping : mappings_) {
+    if (!mapping.special || mapping.file) continue;
+    const bool is_known = std::any_of(constants_.begin(), constants_.end(), [&](AddressRange known) {
+      return known.begin <= mapping.range.begin && mapping.range.begin < known.end;
+    });
+    if (!is_known) fits_ = constants_.push_back(mapping.range) && fits_;
+  }
+}
+
 }  // namespace arenascan::scan
